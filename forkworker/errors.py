@@ -1,0 +1,82 @@
+"""The exceptions and exit codes of forkworker.  Used in every process."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class ExitCode(IntEnum):
+    """How ``forkworker`` ends, after sysexits.h."""
+
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    CRASH_LOOP = 70
+    REDIS_UNAVAILABLE = 75
+    CONFIGURATION = 78
+
+
+class ForkworkerError(Exception):
+    """Base of every error that forkworker raises."""
+
+
+class ConfigurationError(ForkworkerError):
+    """The configuration, or the app it names, cannot be used.
+
+    ``problems`` holds one plain line for each thing that is wrong.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = list(problems)
+
+
+class StoreUnavailable(ForkworkerError):
+    """Redis cannot be reached, or refuses to work, at the moment."""
+
+
+class PushInDoubt(StoreUnavailable):
+    """The connection was lost during a push: the job may or may not have been accepted."""
+
+
+class IdentityTaken(ForkworkerError):
+    """Another tree has declared this process dead and taken its jobs over."""
+
+
+class MalformedPayload(ForkworkerError):
+    """The text taken from a queue is not a job: broken JSON, no object, or without a class."""
+
+
+class UnknownJob(ForkworkerError):
+    """No job of this name is registered in this process."""
+
+
+class Poisonous(ForkworkerError):
+    """The job was running in several crashes of its process; it is not run again by itself."""
+
+
+class Drop(ForkworkerError):
+    """Raised by a job: end here, as if done."""
+
+
+class Bury(ForkworkerError):
+    """Raised by a job: go to the dead set, without further retries."""
+
+
+class RetryIn(ForkworkerError):
+    """Raised by a job: try again in so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"retry in {seconds} seconds")
+        self.seconds = seconds
+
+
+class JobInterrupted(BaseException):
+    """Raised inside a job whose process has to stop now.
+
+    A BaseException, so that a job's own ``except Exception`` does not swallow it.
+    """
