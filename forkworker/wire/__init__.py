@@ -1,0 +1,1 @@
+"""What other programs read in Redis: the names of keys and the JSON in them.  A published format."""

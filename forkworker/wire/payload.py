@@ -1,0 +1,108 @@
+"""The JSON of one job, as Sidekiq has it (docs/wire-format.md).  Pure; used in every process.
+
+What must be removed from Redis is removed by its exact bytes: never encode again what is only to be found.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import math
+import re
+import secrets
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from forkworker.errors import MalformedPayload
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Fields = dict[str, Any]
+
+#: Sidekiq cuts messages here
+MOST_MESSAGE_CHARACTERS = 10_000
+#: integers from here on are milliseconds (Sidekiq 8), below they are seconds
+LEAST_MILLISECONDS = 100_000_000_000
+
+_NAME = re.compile(rb'"class"\s*:\s*("(?:[^"\\]|\\.)*")')
+_JID = re.compile(rb'"jid"\s*:\s*("(?:[^"\\]|\\.)*")')
+
+
+def _refuse_constant(name: str) -> None:
+    """Python reads NaN and Infinity, which are not JSON and break other programs."""
+    raise ValueError(f"{name} is no JSON")
+
+
+_scan = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def new_jid() -> str:
+    """Return a job id: 24 lower-case hexadecimal characters."""
+    return secrets.token_hex(12)
+
+
+def encode(fields: Fields) -> bytes:
+    """Return the payload's bytes; raises TypeError or ValueError for what JSON cannot carry."""
+    return _encode(fields).encode()
+
+
+def decode(payload: bytes) -> Fields:
+    """Read a payload; raises MalformedPayload if it is not an object with a class and a list of args."""
+    try:
+        # twice as fast as json.loads, which first looks for the encoding; UTF-8 is Sidekiq's
+        text = payload.decode("utf-8", "surrogatepass").strip()
+        fields, end = _scan(text)
+        if end != len(text):
+            raise MalformedPayload("not JSON: something follows the object")
+    except (ValueError, RecursionError) as error:
+        raise MalformedPayload(f"not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise MalformedPayload(f"a JSON {type(fields).__name__}, not an object")
+    if not isinstance(fields.get("class"), str) or not fields["class"]:
+        raise MalformedPayload("no field 'class' with the name of a job")
+    if not isinstance(fields.get("args", []), list):
+        raise MalformedPayload("the field 'args' is not a list")
+    return fields
+
+
+def name_and_jid(head: bytes) -> tuple[str, str]:
+    """Return name and jid of a payload of which only the beginning may be there; '?' for what is not."""
+    return _text_of(_NAME.search(head)), _text_of(_JID.search(head))
+
+
+def _text_of(match: re.Match[bytes] | None) -> str:
+    try:
+        return str(json.loads(match[1], strict=False)) if match else "?"
+    except ValueError:
+        return "?"
+
+
+def instant(value: object) -> float | None:
+    """Return a time field in seconds: floats are seconds, large integers milliseconds; None if unusable."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        seconds = value / 1000 if isinstance(value, int) and value >= LEAST_MILLISECONDS else float(value)
+    except (ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) else None
+
+
+def describe_error(error: BaseException) -> tuple[str, str]:
+    """Return class and message of an error, in the length that Sidekiq keeps."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        message = str(error)
+    except BaseException as failure:  # noqa: BLE001 - a user's __str__ may raise anything
+        message = f"(its message cannot be shown: {type(failure).__name__})"
+    return name, message.encode("utf-8", "replace").decode()[:MOST_MESSAGE_CHARACTERS]
+
+
+def pack_backtrace(lines: Sequence[str]) -> str:
+    """Return lines in Sidekiq's form; escaped, as its Web UI prints them as they are."""
+    escaped = [html.escape(line, quote=False) for line in lines]
+    return base64.b64encode(zlib.compress(json.dumps(escaped).encode())).decode()
