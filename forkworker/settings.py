@@ -1,0 +1,115 @@
+"""What one master was told to do: a frozen value, checked, and sent to every process of its tree."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from dataclasses import dataclass
+from typing import Any
+
+#: Sidekiq's Web UI can open queues of these letters only (wire format, section 2).
+QUEUE_NAME = re.compile(r"[A-Za-z0-9_:.-]+")
+DEFAULT_REDIS_URL = "redis://localhost:6379/0"
+#: the socket of an embedded server, in its folder
+EMBEDDED_SOCKET = "redis.sock"
+LEAST_LEASE_SECONDS = 5.0
+MOST_BEAT_SECONDS = 5.0
+MOST_THREADS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue to serve, and its share; weight 0 means "in strict order"."""
+
+    name: str
+    weight: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything ``forkworker run`` can be told; durations are in seconds."""
+
+    #: modules, ``module:attribute`` or .py files to import
+    apps: tuple[str, ...] = ()
+    #: directory that is put on sys.path, and in which apps are looked up
+    directory: str = "."
+    processes: int = 1
+    concurrency: int = 25
+    queues: tuple[Queue, ...] = (Queue("default"),)
+    #: what running jobs get at a stop
+    timeout: float = 8.0
+    environment: str = ""
+    tag: str = ""
+    redis_url: str = DEFAULT_REDIS_URL
+    pidfile: str | None = None
+    #: the control socket; None: PID.sock in control_folder
+    control: str | None = None
+    control_folder: str = ""
+    log_level: str = "info"
+    log_format: str = "text"
+    lease: float = 60.0
+    preload: bool = True
+    #: the host part of identities (Heroku's DYNO, else the host's name)
+    hostname: str = ""
+
+    @property
+    def strict(self) -> bool:
+        """Whether queues are served in strict order."""
+        return not any(queue.weight for queue in self.queues)
+
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        """The names alone, in order."""
+        return tuple(queue.name for queue in self.queues)
+
+    @property
+    def beat_seconds(self) -> float:
+        """How often a process shows that it lives: a fifth of the lease, at most 5 s."""
+        return min(self.lease / 5, MOST_BEAT_SECONDS)
+
+    @property
+    def embedded_directory(self) -> str | None:
+        """The folder of an ``embedded://DIR`` address, absolute; None for any other."""
+        scheme, _, path = self.redis_url.partition("://")
+        return os.path.abspath(path) if scheme == "embedded" else None
+
+    def problems(self) -> list[str]:
+        """Say what is out of range, a plain line each, naming the setting by its TOML key."""
+        wrong = []
+        if self.processes < 1:
+            wrong.append(f"processes is {self.processes}: at least 1 is needed")
+        if not 1 <= self.concurrency <= MOST_THREADS:
+            wrong.append(f"concurrency is {self.concurrency}: it must be from 1 to {MOST_THREADS}")
+        if self.timeout < 0:
+            wrong.append(f"timeout is {self.timeout:g}: it cannot be negative")
+        if self.lease < LEAST_LEASE_SECONDS:
+            wrong.append(f"lease is {self.lease:g}: at least {LEAST_LEASE_SECONDS:g} seconds are needed")
+        if not self.queues:
+            wrong.append("queues is empty: name at least one queue")
+        wrong += [
+            f"queue {queue.name!r}: a name may have letters, digits and _ : . - only"
+            for queue in self.queues
+            if not QUEUE_NAME.fullmatch(queue.name)
+        ]
+        names = self.queue_names
+        wrong += [f"queue {name!r} is named twice" for name in sorted({n for n in names if names.count(n) > 1})]
+        wrong += [
+            f"queue {q.name!r} has the weight {q.weight}: it cannot be negative" for q in self.queues if q.weight < 0
+        ]
+        return wrong
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a form that JSON can carry; ``from_dict`` reads it."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Settings:
+        """Read what ``to_dict`` of this or a newer forkworker wrote; unknown fields are left out."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        values = {name: value for name, value in fields.items() if name in known}
+        if "apps" in values:
+            values["apps"] = tuple(values["apps"])
+        if "queues" in values:
+            values["queues"] = tuple(Queue(queue["name"], queue["weight"]) for queue in values["queues"])
+        return cls(**values)

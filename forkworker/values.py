@@ -1,0 +1,190 @@
+"""How one value of the configuration is read: from text (flags, environment) and from TOML.
+
+Used by config, in the master and in client programs.  Every reader raises ValueError with words that fit
+behind "SOURCE: ", and never repeats a Redis address: it may hold a password.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+from forkworker.settings import Queue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TRUE = ("1", "true", "yes", "on")
+FALSE = ("0", "false", "no", "off")
+SCHEMES = ("redis", "rediss", "unix", "embedded")
+
+_DIGITS = re.compile(r"[+-]?[0-9]{1,15}")
+_WEIGHT = re.compile(r"[1-9][0-9]{0,8}")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)")
+_DATABASE = re.compile(r"/?|/[0-9]{1,9}/?")
+_LONGEST_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The two readers of one kind of value."""
+
+    from_text: Callable[[str], Any]
+    from_toml: Callable[[object], Any]
+
+
+def shown(value: object) -> str:
+    """Return a value as an error line may show it: quoted, on one line, not too long."""
+    text = str(value)
+    return repr(text) if len(text) <= _LONGEST_SHOWN else repr(text[:_LONGEST_SHOWN]) + "..."
+
+
+def _refuse(wanted: str, value: object) -> NoReturn:
+    names = {
+        bool: "true or false",
+        str: "text",
+        int: "a number",
+        float: "a number",
+        list: "a list",
+        dict: "a table",
+    }
+    raise ValueError(f"must be {wanted}, not {names.get(type(value), 'a date or time')}")
+
+
+def _whole(text: str) -> int:
+    if not _DIGITS.fullmatch(text.strip()):
+        raise ValueError(f"{shown(text)} is not a whole number")
+    return int(text)
+
+
+def _toml_whole(value: object) -> int:
+    if type(value) is not int:  # bool is an int, too
+        _refuse("a whole number", value)
+    return _whole(str(value))
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise ValueError(f"{shown(text)} is not a number of seconds") from None
+    if not math.isfinite(seconds):
+        raise ValueError(f"{shown(text)} is not a number of seconds: it must have an end")
+    return seconds
+
+
+def _toml_seconds(value: object) -> float:
+    if type(value) not in (int, float):
+        _refuse("a number of seconds", value)
+    return _seconds(str(value))
+
+
+def _switch(text: str) -> bool:
+    word = text.strip().lower()
+    if word not in TRUE + FALSE:
+        raise ValueError(f"{shown(text)} is neither yes ({', '.join(TRUE)}) nor no ({', '.join(FALSE)})")
+    return word in TRUE
+
+
+def _toml_switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        _refuse("true or false", value)
+    return value
+
+
+def _words(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text.strip()
+
+
+def _toml_words(value: object) -> str:
+    if not isinstance(value, str):
+        _refuse("text in quotes", value)
+    return _words(value)
+
+
+def choice(*allowed: str) -> Kind:
+    """Return the kind of value that is one of a few words, in capitals or not."""
+
+    def read(text: str) -> str:
+        if text.strip().lower() not in allowed:
+            raise ValueError(f"{shown(text)} is not one of {', '.join(allowed)}")
+        return text.strip().lower()
+
+    return Kind(read, lambda value: read(_toml_words(value)))
+
+
+def _apps(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+def _toml_apps(value: object) -> tuple[str, ...]:
+    if isinstance(value, list):
+        return tuple(_toml_words(app) for app in value)
+    return (_toml_words(value),)
+
+
+def _queue(name: str, weight: str = "") -> Queue:
+    if weight and not _WEIGHT.fullmatch(weight):
+        raise ValueError(f"queue {shown(name)}: the weight {shown(weight)} is not a whole number from 1")
+    return Queue(name, int(weight or 0))
+
+
+def _toml_queue(entry: object) -> Queue:
+    match entry:
+        case str():
+            name, comma, weight = entry.partition(",")
+            return _queue(name.strip(), weight.strip() or comma)
+        case [str() as name]:
+            return _queue(name)
+        case [str() as name, int() as number] if not isinstance(number, bool):
+            return _queue(name, str(number))
+    raise ValueError('each queue must be "NAME", "NAME,WEIGHT" or ["NAME", WEIGHT]')
+
+
+def _toml_queues(value: object) -> tuple[Queue, ...]:
+    if not isinstance(value, list):
+        _refuse('a list such as ["high,6", "default"]', value)
+    queues = [_toml_queue(entry) for entry in value]
+    if not any(queue.weight for queue in queues):
+        return tuple(queues)
+    return tuple(Queue(queue.name, queue.weight or 1) for queue in queues)
+
+
+def _address(text: str) -> str:
+    text = text.strip()
+    found = _SCHEME.match(text)
+    known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+    if not found:
+        raise ValueError(f"the Redis address is not a URL: it must begin with one of {known}")
+    if found[0].lower() not in SCHEMES:
+        raise ValueError(f"the Redis address begins with {found[0]}://, which is not known: use one of {known}")
+    _check_place(found[0].lower(), text)
+    return found[0].lower() + text[found.end() :]
+
+
+def _check_place(scheme: str, text: str) -> None:
+    if scheme in ("unix", "embedded"):
+        if not text.partition("://")[2].partition("?")[0].strip():
+            raise ValueError(f"the Redis address {scheme}:// names no {'socket' if scheme == 'unix' else 'folder'}")
+        return
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:  # its text repeats the address
+        raise ValueError("the Redis address has a host or port that cannot be read: HOST:PORT is needed") from None
+    if not _DATABASE.fullmatch(parts.path):
+        raise ValueError("the Redis address must end with the number of a database, such as /0, or with nothing")
+
+
+WHOLE = Kind(_whole, _toml_whole)
+SECONDS = Kind(_seconds, _toml_seconds)
+SWITCH = Kind(_switch, _toml_switch)
+WORDS = Kind(_words, _toml_words)
+APPS = Kind(_apps, _toml_apps)
+QUEUES = Kind(lambda text: _toml_queues(text.split()), _toml_queues)
+ADDRESS = Kind(_address, lambda value: _address(_toml_words(value)))
