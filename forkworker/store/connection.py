@@ -1,0 +1,144 @@
+"""Connections to Redis: ``Link`` for the daemon's processes, a pooled client for programs that enqueue.
+
+A Link belongs to one thread and never sends a command twice: a repeated fetch whose first reply was
+lost would leave a job in the working list with nobody running it.  Whoever uses a Link decides what
+to do after ``StoreUnavailable``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import ConnectionPool
+from redis.retry import Retry
+
+from forkworker.errors import IdentityTaken, StoreUnavailable
+from forkworker.settings import EMBEDDED_SOCKET
+from forkworker.store import scripts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Command = tuple[Any, ...]
+
+TIMEOUT_SECONDS = 5.0
+
+
+def real_url(url: str) -> str:
+    """Translate ``embedded://DIR`` into the address of the socket in DIR."""
+    scheme, _, path = url.partition("://")
+    if scheme != "embedded":
+        return url
+    return "unix://" + os.path.join(os.path.abspath(path), EMBEDDED_SOCKET)
+
+
+def make_pool(url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> ConnectionPool:
+    """Return a pool for an address, with everything turned off that would repeat a command."""
+    address = real_url(url)
+    options: dict[str, Any] = {} if address.startswith("unix") else {"socket_keepalive": True}
+    return ConnectionPool.from_url(
+        address,
+        protocol=2,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 0),
+        **options,
+    )
+
+
+def make_client(url: str) -> redis.Redis:
+    """Return a client safe to share between threads and across forks."""
+    return redis.Redis(connection_pool=make_pool(url))
+
+
+def _send_nothing_late(sock: socket.socket) -> None:
+    """Have a close, or our death, drop what was not sent: a fetch that arrives later takes a job for nobody."""
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * 2 * TIMEOUT_SECONDS))
+
+
+class Link:
+    """One connection of one thread; opened by the first command, or again after an error."""
+
+    def __init__(self, url: str, *, preload: Iterable[str] = (), timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._pool = make_pool(url, timeout_seconds)
+        self._scripts = tuple(preload)
+        self._connection: Any = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection stood when it was last used."""
+        return self._connection is not None
+
+    def open(self) -> None:
+        """Connect, and load the scripts that will be called."""
+        self.close()
+        connection: Any = self._pool.connection_class(**self._pool.connection_kwargs)
+        try:
+            connection.connect()
+            for name in self._scripts:
+                connection.send_command("SCRIPT", "LOAD", scripts.get(name).source)
+                connection.read_response()
+        except (redis.RedisError, OSError) as error:
+            connection.disconnect()
+            raise StoreUnavailable(str(error)) from error
+        self._connection = connection
+        _send_nothing_late(connection._sock)  # noqa: SLF001 - redis-py has no public way
+
+    def close(self) -> None:
+        """Hang up; a command under way is in doubt then."""
+        if self._connection is not None:
+            self._connection.disconnect()
+            self._connection = None
+
+    def fileno(self) -> int:
+        """Return the socket's number, for poll."""
+        number: int = self._connection._sock.fileno()  # noqa: SLF001 - redis-py has no public way
+        return number
+
+    def execute(self, *command: Any) -> Any:
+        """Send one command and return its reply."""
+        return self.pipeline([command])[0]
+
+    def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one write and return their replies; any error closes the connection."""
+        self.send(commands)
+        return [self.read() for _ in commands]
+
+    def send(self, commands: Sequence[Command]) -> None:
+        """Send commands without reading the replies."""
+        if self._connection is None:
+            self.open()
+        pack = self._connection.pack_command
+        try:
+            self._connection.send_packed_command([part for command in commands for part in pack(*command)])
+        except (redis.RedisError, OSError) as error:
+            raise self._lost(error) from error
+
+    def read(self) -> Any:
+        """Return the next reply."""
+        if self._connection is None:
+            raise StoreUnavailable("the connection was closed")
+        try:
+            return self._connection.read_response()
+        except (redis.RedisError, OSError) as error:
+            raise self._lost(error) from error
+
+    def readable(self, seconds: float) -> bool:
+        """Wait for a reply to come in; False if none does in time."""
+        try:
+            return bool(self._connection.can_read(seconds))
+        except (redis.RedisError, OSError) as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: Exception) -> IdentityTaken | StoreUnavailable:
+        self.close()
+        if str(error).startswith("TAKEN"):
+            return IdentityTaken(str(error))
+        return StoreUnavailable(f"{type(error).__name__}: {error}")

@@ -1,0 +1,218 @@
+"""Link: one connection that sends a command once, and says so when the answer does not come."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+from support.servers import RedisServer, free_port
+
+from forkworker.errors import IdentityTaken, StoreUnavailable
+from forkworker.settings import EMBEDDED_SOCKET
+from forkworker.store import connection, scripts, working
+from forkworker.store.connection import Link
+from store.scene import ALICE, job, jobs, listed, put, world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import redis as redispy
+    from support.proxy import Proxy
+
+pytestmark = pytest.mark.store
+
+SOON = 5.0
+
+
+@pytest.fixture
+def behind(proxy: Proxy, redis: redispy.Redis) -> Iterator[Link]:  # noqa: ARG001 - it empties
+    """A link through the proxy."""
+    link = Link(proxy.url, preload=working.SCRIPTS, timeout_seconds=0.3)
+    yield link
+    link.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://h:1/2", "redis://h:1/2"),
+        ("rediss://u:p@h/0", "rediss://u:p@h/0"),
+        ("unix:///run/redis.sock", "unix:///run/redis.sock"),
+        ("embedded:///var/lib/jobs", f"unix:///var/lib/jobs/{EMBEDDED_SOCKET}"),
+        ("embedded://tmp/jobs", f"unix://{os.getcwd()}/tmp/jobs/{EMBEDDED_SOCKET}"),
+    ],
+)
+def test_only_embedded_addresses_are_translated(url: str, address: str) -> None:
+    assert connection.real_url(url) == address
+
+
+def test_the_first_command_opens_the_link_and_loads_its_scripts(redis: redispy.Redis, link: Link) -> None:
+    redis.script_flush()
+    put(redis, "queue:default", jobs(1))
+    was_open = link.is_open
+
+    assert link.execute(*working.fetch(ALICE, ["default"], 1)) == [jobs(1)]
+    assert (was_open, link.is_open) == (False, True)
+    assert redis.script_exists(*(scripts.get(name).sha1 for name in working.SCRIPTS)) == [True, True]
+
+
+def test_a_pipeline_returns_a_reply_for_each_command(link: Link) -> None:
+    assert link.pipeline([("SET", "a", 1), ("GET", "a"), ("GET", "b"), ("LPUSH", "c", "x", b"\xff")]) == [
+        b"OK",
+        b"1",
+        None,
+        2,
+    ]
+
+
+def test_a_lost_reply_is_told_and_the_command_is_not_sent_again(
+    proxy: Proxy, behind: Link, redis: redispy.Redis
+) -> None:
+    """Sent twice, the fetch would leave a job in the working list with nobody running it."""
+    put(redis, "queue:default", jobs(1, 2))
+    cut = proxy.cut_after(lambda command, _: command[0] == b"EVALSHA", times=5)
+
+    with pytest.raises(StoreUnavailable):
+        behind.execute(*working.fetch(ALICE, ["default"], 1))
+
+    assert not behind.is_open
+    assert len(cut.seen) == 1
+    assert world(redis) == {listed(): jobs(1), "queue:default": jobs(2)}
+
+
+def test_a_link_is_open_again_with_the_next_command(proxy: Proxy, behind: Link) -> None:
+    behind.execute("PING")
+    proxy.refuse()
+    with pytest.raises(StoreUnavailable):
+        behind.execute("PING")
+    with pytest.raises(StoreUnavailable):
+        behind.execute("PING")
+
+    proxy.allow()
+
+    assert behind.execute("PING") == b"PONG"
+
+
+def test_no_answer_in_time_closes_the_link(proxy: Proxy, behind: Link) -> None:
+    behind.execute("PING")
+    proxy.black_hole()
+
+    with pytest.raises(StoreUnavailable, match="Timeout"):
+        behind.execute("PING")
+
+    assert not behind.is_open
+    proxy.restore_flow()
+    assert behind.execute("PING") == b"PONG"
+
+
+def test_a_refused_command_closes_the_link_lest_replies_be_mixed_up(link: Link, redis: redispy.Redis) -> None:
+    redis.set("text", "x")
+
+    with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+        link.pipeline([("LPUSH", "text", "y"), ("SET", "other", "z")])
+
+    assert not link.is_open
+    assert link.execute("PING") == b"PONG"
+
+
+def test_one_declared_dead_is_told_so_and_not_that_redis_is_away(link: Link, redis: redispy.Redis) -> None:
+    redis.set(f"taken:{ALICE}", 1)
+
+    with pytest.raises(IdentityTaken):
+        link.pipeline([working.settle(ALICE, 1, [], 0.0), working.fetch(ALICE, ["default"], 1)])
+
+    assert not link.is_open
+
+
+def test_a_server_that_has_forgotten_the_scripts_learns_them_again(link: Link, redis: redispy.Redis) -> None:
+    put(redis, "queue:default", jobs(1))
+    link.open()
+    redis.script_flush()
+
+    with pytest.raises(StoreUnavailable, match="NoScript"):
+        link.execute(*working.fetch(ALICE, ["default"], 1))
+
+    assert link.execute(*working.fetch(ALICE, ["default"], 1)) == [[job(1)]]
+
+
+def test_a_restarted_server_is_found_again() -> None:
+    with RedisServer(durable=True) as server:
+        link = Link(server.url, preload=working.SCRIPTS)
+        link.execute("SET", "a", 1)
+        server.restart()
+
+        with pytest.raises(StoreUnavailable):
+            link.execute("GET", "a")
+
+        assert link.execute("GET", "a") == b"1"
+        assert link.execute(*working.fetch(ALICE, ["default"], 1)) == [[]]
+        link.close()
+
+
+def test_where_nobody_listens_a_link_cannot_be_opened() -> None:
+    link = Link(f"redis://127.0.0.1:{free_port()}/0")
+
+    with pytest.raises(StoreUnavailable):
+        link.open()
+
+    assert not link.is_open
+
+
+def test_a_closed_link_has_no_more_replies(link: Link) -> None:
+    link.send([("PING",)])
+    link.close()
+
+    with pytest.raises(StoreUnavailable):
+        link.read()
+
+
+def test_a_reply_can_be_awaited(link: Link, redis: redispy.Redis) -> None:
+    link.send([("BLPOP", "list", 10)])
+
+    assert not link.readable(0.01)
+    assert link.fileno() > 2
+    redis.lpush("list", "x")
+    assert link.readable(5)
+    assert link.read() == [b"list", b"x"]
+    assert not link.readable(0)
+
+
+def test_waiting_at_a_connection_that_ends_is_told(proxy: Proxy, behind: Link) -> None:
+    behind.send([("BLPOP", "list", 10)])
+    proxy.cut_all()
+
+    with pytest.raises(StoreUnavailable):
+        assert behind.readable(SOON) is behind.read()  # the first or the second of them, by redis-py's version
+
+    assert not behind.is_open
+
+
+def test_a_client_can_be_shared_by_forked_processes(redis_server: RedisServer, redis: redispy.Redis) -> None:
+    client = connection.make_client(redis_server.url)
+    client.ping()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            client.lpush("list", "child")
+            status = 0
+        finally:
+            os._exit(status)
+    client.lpush("list", "parent")
+
+    assert os.waitpid(pid, 0)[1] == 0
+    assert set(world(redis)["list"]) == {b"child", b"parent"}
+    client.close()
+
+
+def test_what_was_not_sent_when_a_link_is_closed_is_never_sent(behind: Link) -> None:
+    """Over TCP, where it might linger in the kernel: a fetch that arrives late takes a job for nobody."""
+    behind.open()
+    sock = socket.socket(fileno=os.dup(behind.fileno()))
+
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == struct.pack("ii", 1, 0)
+    assert 0 < sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 10_000
+    sock.close()

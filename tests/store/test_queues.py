@@ -1,0 +1,159 @@
+"""push and schedule: all or none, once; and what a client is told when that is not known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support.servers import free_port
+
+from forkworker.errors import PushInDoubt, StoreUnavailable
+from forkworker.store import queues
+from forkworker.store.connection import make_client
+from store.scene import NOW, job, jobs, left, world
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import redis as redispy
+    from support.proxy import Proxy
+    from support.servers import RedisServer
+
+    Push = Callable[[redispy.Redis], None]
+
+pytestmark = pytest.mark.store
+
+
+def push_two(client: redispy.Redis) -> None:
+    queues.push(client, "default", jobs(1, 2))
+
+
+def schedule_two(client: redispy.Redis) -> None:
+    queues.schedule(client, [(job(1), NOW), (job(2), NOW + 0.5)])
+
+
+PUSHED = {"queues": {b"default"}, "queue:default": left(jobs(1, 2))}
+SCHEDULED = {"schedule": {job(1): NOW, job(2): NOW + 0.5}}
+both_ways = pytest.mark.parametrize(
+    ("push", "accepted"),
+    [pytest.param(push_two, PUSHED, id="push"), pytest.param(schedule_two, SCHEDULED, id="schedule")],
+)
+
+
+@pytest.fixture
+def client(redis_server: RedisServer, redis: redispy.Redis) -> Iterator[redispy.Redis]:  # noqa: ARG001 - it empties
+    """A client as programs have it that enqueue."""
+    client = make_client(redis_server.url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def client_behind(proxy: Proxy, redis: redispy.Redis) -> Iterator[redispy.Redis]:  # noqa: ARG001 - it empties
+    """The same, behind a proxy."""
+    client = make_client(proxy.url)
+    yield client
+    client.close()
+
+
+@both_ways
+def test_all_are_accepted(client: redispy.Redis, redis: redispy.Redis, push: Push, accepted: dict[str, object]) -> None:
+    push(client)
+
+    assert world(redis) == accepted
+
+
+def test_later_pushes_are_behind_earlier_ones(client: redispy.Redis, redis: redispy.Redis) -> None:
+    queues.push(client, "default", jobs(1, 2))
+    queues.push(client, "default", jobs(3))
+    queues.push(client, "low", jobs(4))
+
+    assert world(redis) == {
+        "queues": {b"default", b"low"},
+        "queue:default": left(jobs(1, 2, 3)),
+        "queue:low": jobs(4),
+    }
+
+
+def test_identical_payloads_are_two_jobs(client: redispy.Redis, redis: redispy.Redis) -> None:
+    queues.push(client, "default", [job(1), job(1)])
+
+    assert world(redis) == {"queues": {b"default"}, "queue:default": [job(1), job(1)]}
+
+
+@both_ways
+def test_a_lost_reply_leaves_the_push_in_doubt_and_it_is_not_repeated(
+    proxy: Proxy, client_behind: redispy.Redis, redis: redispy.Redis, push: Push, accepted: dict[str, object]
+) -> None:
+    cut = proxy.cut_after(lambda command, _: command[0] == b"EXEC", times=1)
+
+    with pytest.raises(PushInDoubt, match="may or may not have been accepted"):
+        push(client_behind)
+
+    assert len(cut.seen) == 1
+    assert world(redis) == accepted
+
+
+@both_ways
+def test_a_connection_lost_before_the_end_of_the_transaction_accepts_none(
+    proxy: Proxy, client_behind: redispy.Redis, redis: redispy.Redis, push: Push, accepted: dict[str, object]
+) -> None:
+    """The client cannot know: it is in doubt all the same."""
+    assert accepted
+    proxy.black_hole()
+    client_behind.connection_pool.connection_kwargs["socket_timeout"] = 0.2
+
+    with pytest.raises(PushInDoubt):
+        push(client_behind)
+
+    proxy.cut_all()
+    proxy.restore_flow()
+    assert world(redis) == {}
+
+
+@both_ways
+def test_the_client_is_usable_again_after_a_lost_connection(
+    proxy: Proxy, client_behind: redispy.Redis, redis: redispy.Redis, push: Push, accepted: dict[str, object]
+) -> None:
+    client_behind.ping()
+    proxy.refuse()
+    with pytest.raises(PushInDoubt):
+        push(client_behind)
+    assert world(redis) == {}
+
+    proxy.allow()
+    push(client_behind)
+
+    assert world(redis) == accepted
+
+
+@both_ways
+def test_what_redis_refuses_is_not_accepted_and_not_in_doubt(
+    client: redispy.Redis, redis: redispy.Redis, push: Push, accepted: dict[str, object]
+) -> None:
+    assert accepted
+    redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(StoreUnavailable, match="nothing was accepted") as caught:
+            push(client)
+    finally:
+        redis.config_set("maxmemory", 0)
+
+    assert not isinstance(caught.value, PushInDoubt)
+    assert world(redis) == {}
+
+
+def test_a_queue_that_is_no_list_accepts_nothing(client: redispy.Redis, redis: redispy.Redis) -> None:
+    redis.set("queue:default", "a string")
+
+    with pytest.raises(StoreUnavailable, match="nothing was accepted"):
+        push_two(client)
+
+    assert world(redis)["queue:default"] == b"a string"
+
+
+def test_where_nobody_listens_a_push_fails_at_once() -> None:
+    client = make_client(f"redis://127.0.0.1:{free_port()}/0")
+
+    with pytest.raises(StoreUnavailable):
+        push_two(client)
