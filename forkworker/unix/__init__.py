@@ -1,0 +1,1 @@
+"""Thin wrappers of the operating system.  Nothing here knows of jobs."""

@@ -1,0 +1,109 @@
+"""Processes as the kernel has them: pidfds, adoption, death, and proof of death.
+
+A pidfd is readable from the moment its process dies, and names exactly that process for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+#: states of a process that runs no more: zombie, dead
+_ENDED = (b"Z", b"X")
+
+
+def become_subreaper() -> None:
+    """Adopt, from now on, every descendant whose parent ends."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
+    """Have the kernel send a signal when the parent's *thread* that made this process ends."""
+    _prctl(_PR_SET_PDEATHSIG, number)
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def open_pidfd(pid: int) -> int | None:
+    """Return a pidfd, None if there is no such process."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+
+
+def send(pidfd: int, number: signal.Signals) -> None:
+    """Signal exactly the process of a pidfd; that it has ended already does not matter."""
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, number)
+
+
+def reap(pidfd: int) -> int | None:
+    """Return the exit status of our child that has ended: its code, or minus the signal; None if it lives."""
+    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    if result is None:
+        return None
+    return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+
+
+def reap_strangers(ours: set[int]) -> None:
+    """Bury adopted processes that ended and are not ours: the grandchildren of jobs, say."""
+    while True:
+        try:
+            peek = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if peek is None or peek.si_pid in ours:
+            return
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(peek.si_pid, 0)
+
+
+def origin(pid: int) -> str:
+    """Return where a process of ours runs: boot, PID namespace, and its start time in clock ticks."""
+    return f"{_place()} {start_ticks(pid) or 0}"
+
+
+def is_provably_dead(pid: int, told_origin: str) -> bool:
+    """Whether a process that told its origin ran where we run, and does no more."""
+    place, _, ticks = told_origin.rpartition(" ")
+    if place != _place() or not ticks.isdigit():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # another user's, which /proc may hide from us
+    state, started = _stat(pid)
+    return state in _ENDED or started not in (None, int(ticks))
+
+
+def start_ticks(pid: int) -> int | None:
+    """Return when a process was started, in clock ticks since boot; None if that cannot be seen."""
+    return _stat(pid)[1]
+
+
+def _stat(pid: int) -> tuple[bytes, int | None]:
+    """Return the state of a process and when it was started; nothing where /proc does not show it."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return b"", None
+    state, *rest = stat[stat.rindex(b")") + 2 :].split()
+    return state, int(rest[18])
+
+
+def _place() -> str:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"
