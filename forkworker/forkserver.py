@@ -1,0 +1,156 @@
+"""The forkserver: a fresh interpreter that imports the app once, and forks children on request.
+
+Runs between the master, which it talks to over a channel, and the children, which it hands over by a
+double fork: the intermediate process ends at once, and the master adopts its child.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+from setproctitle import setproctitle
+
+from forkworker import apploader, child, clock, logs
+from forkworker.errors import ExitCode
+from forkworker.hooks import hooks
+from forkworker.settings import Settings
+from forkworker.unix import packets, signals
+from forkworker.unix.board import Board
+
+_ADOPTION_CHECK_SECONDS = 0.0005
+#: characters of a traceback that fit into a message in any script
+MOST_TOLD = 16_000
+_log = logging.getLogger("forkworker.forkserver")
+
+
+def main(descriptor: int) -> int:
+    """Serve the master at the other end of a descriptor until it hangs up."""
+    signals.ignore(
+        signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGTTIN
+    )
+    gc.disable()  # collections before the freeze would leave holes in shared pages
+    os.set_inheritable(descriptor, False)
+    server = ForkServer(packets.adopt(descriptor), master=os.getppid())
+    return server.serve()
+
+
+class ForkServer:
+    """The loaded app, ready to be forked."""
+
+    def __init__(self, channel: packets.Channel, master: int) -> None:
+        self._channel = channel
+        self._master = master
+        self._settings = Settings()
+
+    def serve(self) -> int:
+        """Do what the master asks for."""
+        while packet := self._channel.wait():
+            if packet.kind == "load":
+                self._load(Settings.from_dict(packet.fields["settings"]))
+            elif packet.kind == "spawn":
+                self._spawn(packet.fields["slot"], *packet.descriptors)
+        return ExitCode.OK
+
+    def _load(self, settings: Settings) -> None:
+        self._settings = settings
+        logs.configure(settings.log_level, settings.log_format, "forkserver")
+        setproctitle(f"forkworker: forkserver [{settings.tag}]")
+        try:
+            if settings.preload:
+                for app in settings.apps:
+                    apploader.load_app(app, settings.directory)
+        except apploader.AppError as error:
+            self._channel.send("failed", reason=str(error)[:2000], traceback=error.traceback[-MOST_TOLD:])
+            return
+        _warn_of_leftovers(self._channel.fileno())
+        gc.freeze()
+        self._channel.send("loaded")
+
+    def _spawn(self, slot: int, channel: int, board: int) -> None:
+        hooks.fire("before_fork")
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or a pipe nobody reads
+                stream.flush()
+        signals.block()
+        try:
+            intermediate = os.fork()
+            if intermediate == 0:
+                self._be_intermediate(slot, channel, board)
+            status = os.waitstatus_to_exitcode(os.waitpid(intermediate, 0)[1])
+            if status != 0:
+                self._channel.send("unforked", slot=slot, reason="the second fork failed: see the log")
+        except OSError as error:
+            self._channel.send("unforked", slot=slot, reason=str(error))
+        finally:
+            signals.unblock()
+            os.close(channel)
+            os.close(board)
+
+    def _be_intermediate(self, slot: int, channel: int, board: int) -> None:
+        """In the process between: fork once more and end, so that the master adopts the child."""
+        code = 1
+        try:
+            me = os.getpid()
+            if os.fork() == 0:
+                code = self._be_child(me, slot, channel, board)
+            else:
+                code = 0
+        except BaseException:  # noqa: BLE001 - nothing may return into the forkserver's own loop
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def _be_child(self, intermediate: int, slot: int, channel: int, board: int) -> int:
+        self._channel.close()
+        while os.getppid() == intermediate:  # else the master could not reap us if we died at once
+            clock.sleep(_ADOPTION_CHECK_SECONDS)
+        if os.getppid() != self._master:
+            return ExitCode.OK
+        signals.reset()
+        gc.enable()
+        view = Board(board)
+        os.close(board)
+        hooks.fire("after_fork")
+        return child.run(self._settings, slot, packets.adopt(channel), view)
+
+
+def _warn_of_leftovers(channel: int) -> None:
+    """Name what the import left behind that does not survive a fork."""
+    threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if threads:
+        _log.warning(
+            "the app started threads while it was imported, which children will not have: %s; "
+            "start them in the event 'startup', or use --no-preload",
+            ", ".join(threads),
+        )
+    sockets = [fd for fd in _open_sockets() if fd not in (0, 1, 2, channel)]
+    if sockets:
+        _log.warning(
+            "the app opened %d sockets while it was imported, which children would share: "
+            "open them in the event 'startup', or use --no-preload",
+            len(sockets),
+        )
+
+
+def _open_sockets() -> list[int]:
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            target = os.readlink(link)
+        except OSError:  # the descriptor of the listing itself
+            continue
+        if target.startswith("socket:"):
+            found.append(int(link.name))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

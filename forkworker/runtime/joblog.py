@@ -1,0 +1,48 @@
+"""A line in the log for each job that has ended.  Written by the exchange thread, once it is settled."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from forkworker.runtime.outcome import Outcome
+
+_log = logging.getLogger(__name__)
+
+_WORDS = {
+    "done": "done",
+    "retry": "failed, will be retried",
+    "failed": "failed, dropped",
+    "bury": "failed, now in the dead set",
+    "reject": "no job, now in the dead set",
+}
+
+
+class JobLog:
+    """Says how jobs ended: at INFO, failures at WARNING."""
+
+    def report(self, outcomes: list[Outcome]) -> None:
+        """Write a line for each outcome."""
+        for outcome in outcomes:
+            if outcome.kind == "done":
+                if _log.isEnabledFor(logging.INFO):
+                    self._write(logging.INFO, outcome)
+            elif outcome.kind != "back":
+                self._write(logging.WARNING, outcome)
+
+    def _write(self, level: int, outcome: Outcome) -> None:
+        fields = {
+            "jid": outcome.jid,
+            "name": outcome.name,
+            "queue": outcome.unit.queue,
+            "outcome": outcome.kind,
+            "seconds": round(outcome.seconds, 6),
+        }
+        message = "jid=%s %s queue=%s %s in %.3f s"
+        args = [outcome.jid, outcome.name or "?", outcome.unit.queue, _WORDS[outcome.kind], outcome.seconds]
+        if outcome.error:
+            message += ": %s"
+            args.append(outcome.error[:1000])
+            fields["error"] = outcome.error[:1000]
+        _log.log(level, message, *args, extra={"fields": fields})

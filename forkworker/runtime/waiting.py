@@ -1,0 +1,120 @@
+"""The armed waits of one child, and the poll they share with the exchange thread's wake-up."""
+
+from __future__ import annotations
+
+import os
+import select
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from forkworker.errors import StoreUnavailable
+from forkworker.store.waits import Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from forkworker.clock import Clock
+    from forkworker.store.connection import Link
+    from forkworker.unix.board import Board
+
+
+@dataclass(frozen=True, slots=True)
+class Catch:
+    """A payload that a wait has moved into our working list."""
+
+    queue: str
+    payload: bytes
+    #: the board's permit when the wait was armed
+    permit: int
+
+
+class Alarm:
+    """Wakes the exchange thread; costs next to nothing while that is awake."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.asleep = False
+
+    def fileno(self) -> int:
+        """Return the descriptor, for poll."""
+        return self._descriptor
+
+    def ring(self) -> None:
+        """Wake the sleeper; the first who rings does it for all."""
+        if self.asleep:
+            self.asleep = False
+            os.eventfd_write(self._descriptor, 1)
+
+    def clear(self) -> None:
+        """Forget that it rang."""
+        try:
+            os.eventfd_read(self._descriptor)
+        except BlockingIOError:
+            pass
+
+
+class Waits:
+    """One wait for each queue; used by the exchange thread alone."""
+
+    def __init__(self, url: str, queues: tuple[str, ...], board: Board, clock: Clock, alarm: Alarm) -> None:
+        self._waits = [Wait(url, queue, clock) for queue in queues]
+        self._permits: dict[str, int] = {}
+        self._board = board
+        self._alarm = alarm
+        self._unblock_later: list[Wait] = []
+
+    @property
+    def armed(self) -> bool:
+        """Whether any wait is."""
+        return any(wait.armed for wait in self._waits)
+
+    @property
+    def all_armed(self) -> bool:
+        """Whether every queue is waited on, and so was empty a moment ago."""
+        return all(wait.armed for wait in self._waits)
+
+    def arm(self, identity: str, permit: int) -> None:
+        """Wait on every queue that is not waited on."""
+        for number, wait in enumerate(self._waits):
+            if not wait.armed:
+                wait.connect()
+                self._board.note_wait(number, wait.client_id)
+                self._permits[wait.queue] = permit
+                wait.arm(identity)
+
+    def disarm(self, link: Link) -> list[Catch]:
+        """Stop waiting; return what the waits brought all the same."""
+        return self._collect((wait for wait in self._waits if wait.armed), lambda wait: wait.disarm(link))
+
+    def sleep(self, seconds: float) -> list[Catch]:
+        """Sleep until a wait brings something, the alarm rings, or the time has passed."""
+        poll = select.poll()
+        poll.register(self._alarm, select.POLLIN)
+        by_descriptor = {wait.fileno(): wait for wait in self._waits if wait.armed}
+        for descriptor in by_descriptor:
+            poll.register(descriptor, select.POLLIN)
+        ready = {descriptor for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)}
+        self._alarm.clear()
+        if any(wait.overdue for wait in by_descriptor.values()):
+            raise StoreUnavailable("Redis has not answered a wait in time")
+        return self._collect((by_descriptor[d] for d in ready if d in by_descriptor), Wait.read)
+
+    def abandon(self) -> None:
+        """Drop all connections, after an error on one of them or elsewhere."""
+        self._unblock_later += [wait for wait in self._waits if wait.armed]
+        for wait in self._waits:
+            wait.close()
+
+    def bury(self, link: Link) -> None:
+        """Unblock what the server may still hold for connections that were abandoned."""
+        for wait in self._unblock_later:
+            wait.unblock(link)
+        self._unblock_later = []
+
+    def _collect(self, waits: Iterable[Wait], read: Callable[[Wait], bytes | None]) -> list[Catch]:
+        catches = []
+        for wait in waits:
+            payload = read(wait)
+            if payload is not None:
+                catches.append(Catch(wait.queue, payload, self._permits[wait.queue]))
+        return catches

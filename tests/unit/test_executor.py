@@ -1,0 +1,509 @@
+"""Every way a job can end is a value; nothing escapes into the job thread."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from forkworker import context, middleware
+from forkworker.errors import Bury, Drop, JobInterrupted, RetryIn
+from forkworker.jobs import Job, Options, Registry
+from forkworker.runtime.executor import Executor
+from forkworker.runtime.hand import Unit
+from forkworker.runtime.outcome import Interrupted, Outcome
+from forkworker.runtime.shield import Shield
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.unit
+
+NOW = 1_764_000_000.5
+JID = "0f" * 12
+
+
+class FakeClock:
+    """Stands still, unless a job lets time pass."""
+
+    def __init__(self) -> None:
+        self.instant = 50.0
+
+    def now(self) -> float:
+        return NOW
+
+    def monotonic(self) -> float:
+        return self.instant
+
+
+class World:
+    """An executor, and jobs that tests register."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.registry = Registry()
+        self.shield = Shield()
+        self.stopping = False
+        self.recoveries: dict[bytes, int] = {}
+        self.executor = Executor(
+            self.registry,
+            self.clock,
+            apps=("shop.jobs", "mail.py"),
+            is_stopping=lambda: self.stopping,
+            count_recoveries=lambda payload: self.recoveries.get(payload, 0),
+        )
+
+    def register(self, function: Callable[..., Any], name: str = "work", **options: Any) -> None:
+        self.registry.add(Job(function, name, Options(**options)))
+
+    def run_bytes(self, payload: bytes, queue: str = "default") -> Outcome | Interrupted:
+        unit = Unit(payload=payload, queue=queue, working="w", entry=0, permit=0, taken_at=0.0)
+        try:
+            ended = self.executor.run(unit, self.shield)
+        except (KeyboardInterrupt, SystemExit) as error:  # these would end pytest, too
+            raise AssertionError(f"{type(error).__name__} escaped into the job thread") from error
+        assert ended.unit is unit
+        return ended
+
+    def run(self, *args: Any, name: str = "work", queue: str = "default", **fields: Any) -> Outcome:
+        job = {"class": name, "args": list(args), "jid": JID, **fields}
+        ended = self.run_bytes(json.dumps(job).encode(), queue)
+        assert isinstance(ended, Outcome)
+        return ended
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def server_chain(monkeypatch: pytest.MonkeyPatch) -> middleware.Chain:
+    chain = middleware.Chain()
+    monkeypatch.setattr(middleware, "server", chain)
+    return chain
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_a_job_is_left_in_the_thread() -> Iterator[None]:
+    yield
+    with pytest.raises(LookupError):
+        context.current_job()
+
+
+def nothing() -> None: ...
+
+
+def raiser(error: BaseException | type[BaseException]) -> Callable[[], None]:
+    def function() -> None:
+        raise error
+
+    return function
+
+
+# Done
+
+
+def test_a_job_gets_its_arguments_and_its_end_is_told(world: World) -> None:
+    calls: list[Any] = []
+
+    def function(*args: Any, **kwargs: Any) -> str:
+        calls.append((args, kwargs))
+        world.clock.instant += 1.5
+        return "ignored"
+
+    world.register(function)
+    outcome = world.run(1, [2], {"3": 4}, kwargs={"key": None})
+
+    assert calls == [((1, [2], {"3": 4}), {"key": None})]
+    assert (outcome.kind, outcome.name, outcome.jid, outcome.seconds) == ("done", "work", JID, 1.5)
+    assert (outcome.error, outcome.new_payload, outcome.score) == ("", b"", 0.0)
+
+
+def test_a_payload_without_args_jid_and_kwargs_runs(world: World) -> None:
+    calls: list[int] = []
+    world.register(lambda: calls.append(1))
+
+    outcome = world.run_bytes(b'{"class":"work"}')
+
+    assert isinstance(outcome, Outcome)
+    assert (outcome.kind, outcome.jid, calls) == ("done", "", [1])
+
+
+def test_a_job_is_found_by_its_alias(world: World) -> None:
+    world.registry.add(Job(nothing, "new", Options()), aliases=["old"])
+
+    assert world.run(name="old").kind == "done"
+
+
+def test_drop_ends_a_job_as_if_done(world: World) -> None:
+    world.register(raiser(Drop("enough")))
+
+    outcome = world.run()
+
+    assert (outcome.kind, outcome.error) == ("done", "")
+
+
+# Failures
+
+
+def recurse() -> None:
+    recurse()
+
+
+class Group(Exception):
+    """An error that is falsy, whatever that is good for."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("function", "error_class"),
+    [
+        (raiser(ValueError("boom")), "ValueError"),
+        (lambda: sys.exit(3), "SystemExit"),
+        (lambda: sys.exit("words"), "SystemExit"),
+        (raiser(KeyboardInterrupt), "KeyboardInterrupt"),
+        (raiser(GeneratorExit), "GeneratorExit"),
+        (raiser(MemoryError), "MemoryError"),
+        (recurse, "RecursionError"),
+        (raiser(StopIteration("x")), "StopIteration"),
+        (raiser(BaseException("bare")), "BaseException"),
+        (raiser(Group()), f"{__name__}.Group"),
+        (lambda _missing: None, "TypeError"),
+    ],
+    ids=[
+        *("error", "sys.exit", "sys.exit with words", "KeyboardInterrupt", "GeneratorExit", "MemoryError"),
+        *("RecursionError", "StopIteration", "BaseException", "falsy error", "wrong arguments"),
+    ],
+)
+def test_whatever_a_job_raises_is_that_jobs_failure(
+    world: World, function: Callable[..., Any], error_class: str
+) -> None:
+    world.register(function)
+
+    outcome = world.run()
+
+    assert (outcome.kind, outcome.name, outcome.jid) == ("retry", "work", JID)
+    assert outcome.error.startswith(f"{error_class}: ")
+    fields = json.loads(outcome.new_payload)
+    assert (fields["error_class"], fields["retry_count"], fields["queue"]) == (error_class, 0, "default")
+    assert NOW + 15 <= outcome.score < NOW + 25
+
+
+def test_the_registered_options_count_for_what_the_payload_leaves_out(world: World) -> None:
+    world.register(raiser(ValueError("boom")), retry=0, backtrace=False)
+
+    outcome = world.run()
+
+    assert outcome.kind == "bury"
+    assert outcome.score == NOW
+    assert "error_backtrace" not in json.loads(outcome.new_payload)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "score"),
+    [(Bury("no use"), "bury", NOW), (RetryIn(90), "retry", NOW + 90)],
+    ids=["Bury", "RetryIn"],
+)
+def test_a_job_may_decide_for_itself(world: World, error: Exception, kind: str, score: float) -> None:
+    world.register(raiser(error))
+
+    outcome = world.run()
+
+    assert (outcome.kind, outcome.score) == (kind, score)
+
+
+def test_a_job_without_retries_is_dropped(world: World) -> None:
+    world.register(raiser(ValueError("boom")))
+
+    assert world.run(retry=False).kind == "failed"
+
+
+def test_a_forced_stop_is_no_failure(world: World) -> None:
+    world.register(raiser(JobInterrupted))
+
+    assert isinstance(world.run_bytes(b'{"class":"work"}'), Interrupted)
+
+
+def test_except_exception_does_not_swallow_a_forced_stop(world: World) -> None:
+    def stubborn() -> None:
+        try:
+            raise JobInterrupted
+        except Exception:  # noqa: BLE001 - what users write
+            pass
+
+    world.register(stubborn)
+
+    assert isinstance(world.run_bytes(b'{"class":"work"}'), Interrupted)
+
+
+class Hostile(Exception):
+    """Its message ends the process, if one lets it."""
+
+    def __str__(self) -> str:
+        raise SystemExit("from __str__")
+
+
+def test_an_error_whose_message_exits_is_a_failure_like_any_other(world: World) -> None:
+    world.register(raiser(Hostile()))
+
+    assert world.run().kind == "retry"
+
+
+# Unknown names
+
+
+def test_an_unknown_name_is_retried_and_the_error_says_what_is_known(world: World) -> None:
+    world.register(lambda: None, "b")
+    world.registry.add(Job(nothing, "a", Options()), aliases=["c"])
+
+    outcome = world.run(name="os.system", retry=False)
+
+    assert outcome.kind == "retry"
+    message = json.loads(outcome.new_payload)["error_message"]
+    assert "'os.system'" in message
+    assert "known are: a, b, c;" in message
+    assert "shop.jobs, mail.py" in message
+
+
+def test_of_many_known_names_only_some_are_told(world: World) -> None:
+    for number in range(100):
+        world.register(lambda: None, f"job{number:03}")
+
+    message = world.run(name="x").error
+
+    assert "job019 and 80 more;" in message
+    assert "job020" not in message
+
+
+def test_nothing_in_a_payload_can_name_a_function(world: World) -> None:
+    outcome = world.run("touch /tmp/x", name="os:system", wrapped="os.system", display_class="os.system")
+
+    assert outcome.error.startswith("forkworker.errors.UnknownJob")
+
+
+# Malformed payloads
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\x00",
+        b"hello",
+        b"{",
+        b"\xff\xfe{",
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"class":null}',
+        b'{"class":7,"args":[]}',
+        b'{"class":"work","args":{}}',
+        b'{"class":"work","args":null}',
+        b'{"class":"work","args":"text"}',
+        b"[" * 200_000,
+        b'{"class":"work","args":' + b"[" * 200_000,
+        b'{"class":"\xff"}',
+    ],
+    ids=lambda payload: repr(payload[:30]),
+)
+def test_what_is_no_job_is_rejected_byte_for_byte(world: World, payload: bytes) -> None:
+    world.register(lambda *_args: None)
+
+    outcome = world.run_bytes(payload)
+
+    assert isinstance(outcome, Outcome)
+    assert (outcome.kind, outcome.new_payload, outcome.score) == ("reject", payload, NOW)
+    assert outcome.error
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"kwargs": [1]},
+        {"kwargs": "text"},
+        {"kwargs": {"unknown": 1}},
+        {"retry": "often"},
+        {"retry_count": "x"},
+        {"retry_count": 10**400},
+        {"retry_count": 10**400, "retry_for": 60},
+        {"retry_count": 10**400, "retry": 10**401},
+        {"retry_for": 10**400, "retry_count": 1, "failed_at": 1.5},
+        {"retry_for": 60, "retry_count": 1, "failed_at": 10**400},
+        {"retry_for": 60, "retry_count": 1, "failed_at": [1]},
+        {"retry_queue": 7},
+        {"retry_queue": ["a"]},
+        {"backtrace": "all"},
+        {"backtrace": -3},
+        {"dead": "yes"},
+        {"jid": 17},
+        {"jid": None},
+        {"tags": 3},
+        {"queue": []},
+    ],
+    ids=lambda fields: json.dumps(fields).replace("0" * 400, "e400"),
+)
+def test_odd_fields_of_a_failing_job_harm_nobody(world: World, fields: dict[str, Any]) -> None:
+    """Whoever can push can write these; if one escaped, it would take the job thread along."""
+    world.register(raiser(ValueError("boom")))
+
+    outcome = world.run(**fields)
+
+    assert outcome.kind in ("retry", "bury")
+    json.loads(outcome.new_payload)
+    assert NOW <= outcome.score < float("inf")
+
+
+# The hook retry_in
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        lambda _count, _error: 1 / 0,
+        lambda _count, _error: None,
+        lambda _count, _error: "soon",
+        lambda: 1,
+        lambda _count, _error: sys.exit(1),
+        lambda _count, _error: raiser(KeyboardInterrupt)(),
+    ],
+    ids=["raises", "None", "text", "wrong signature", "sys.exit", "KeyboardInterrupt"],
+)
+def test_a_retry_in_hook_that_fails_leaves_the_ordinary_delay(world: World, hook: Any) -> None:
+    world.register(raiser(ValueError("boom")), retry_in=hook)
+
+    outcome = world.run()
+
+    assert outcome.kind == "retry"
+    assert NOW + 15 <= outcome.score < NOW + 25
+    assert outcome.error == "ValueError: boom"
+
+
+def test_what_is_kept_of_a_failure_is_the_jobs_error_not_its_hooks(world: World) -> None:
+    world.register(raiser(ValueError("boom")), retry_in=lambda _count, _error: 1 / 0)
+
+    fields = json.loads(world.run().new_payload)
+
+    assert (fields["error_class"], fields["error_message"]) == ("ValueError", "boom")
+
+
+# Middleware and context
+
+
+def test_server_middleware_goes_around_the_job(world: World, server_chain: middleware.Chain) -> None:
+    steps: list[Any] = []
+
+    @server_chain.add
+    def around(job: dict[str, Any], call_next: Callable[[], Any]) -> Any:
+        steps.append((job["class"], job["cattr"]))
+        value = call_next()
+        steps.append(value)
+        return value
+
+    world.register(lambda: "value")
+    outcome = world.run(cattr={"user": 1})
+
+    assert outcome.kind == "done"
+    assert steps == [("work", {"user": 1}), "value"]
+
+
+def test_an_error_of_middleware_is_the_jobs_failure(world: World, server_chain: middleware.Chain) -> None:
+    ran: list[int] = []
+
+    @server_chain.add
+    def refuse(_job: dict[str, Any], _call_next: Callable[[], Any]) -> None:
+        raise PermissionError("no")
+
+    world.register(lambda: ran.append(1))
+    outcome = world.run()
+
+    assert (outcome.kind, outcome.error, ran) == ("retry", "PermissionError: no", [])
+
+
+def test_middleware_may_leave_a_job_out(world: World, server_chain: middleware.Chain) -> None:
+    ran: list[int] = []
+    server_chain.add(lambda _job, _call_next: None)
+    world.register(lambda: ran.append(1))
+
+    assert (world.run().kind, ran) == ("done", [])
+
+
+@pytest.mark.parametrize(("fields", "count"), [({}, 0), ({"retry_count": 0}, 1), ({"retry_count": -1}, 0)], ids=str)
+def test_a_job_can_ask_about_itself(world: World, fields: dict[str, Any], count: int) -> None:
+    seen: list[context.CurrentJob] = []
+    world.register(lambda: seen.append(context.current_job()))
+
+    world.run(queue="low", **fields)
+
+    (current,) = seen
+    assert (current.jid, current.name, current.queue, current.retry_count) == (JID, "work", "low", count)
+
+
+def test_a_job_sees_a_stop_when_it_begins(world: World) -> None:
+    seen: list[bool] = []
+
+    def function() -> None:
+        current = context.current_job()
+        seen.append(current.stopping)
+        world.stopping = True
+        seen.append(current.stopping)
+
+    world.register(function)
+    world.run()
+
+    assert seen == [False, True]
+
+
+def test_recoveries_are_those_of_this_very_payload(world: World) -> None:
+    payload = b'{"class":"work", "args":[]}'
+    world.recoveries[payload] = 2
+    seen: list[int] = []
+    world.register(lambda: seen.append(context.current_job().recoveries))
+
+    world.run_bytes(payload)
+    world.run_bytes(payload + b" ")
+
+    assert seen == [2, 0]
+
+
+def test_outside_of_a_job_there_is_no_current_job() -> None:
+    with pytest.raises(LookupError, match="inside a job"):
+        context.current_job()
+
+
+def test_middleware_knows_the_current_job(world: World, server_chain: middleware.Chain) -> None:
+    seen: list[str] = []
+
+    @server_chain.add
+    def look(_job: dict[str, Any], call_next: Callable[[], Any]) -> Any:
+        seen.append(context.current_job().jid)
+        return call_next()
+
+    world.register(lambda: None)
+    world.run()
+
+    assert seen == [JID]
+
+
+# The shield
+
+
+@pytest.mark.parametrize("error", [None, ValueError("boom"), SystemExit()], ids=["done", "failed", "exited"])
+def test_the_shield_is_down_only_while_the_body_runs(world: World, error: BaseException | None) -> None:
+    """An interruption asked for outside of the body is refused, and so can never hit what comes after it."""
+
+    def function() -> None:
+        seen.append(bool(world.shield._body_of))
+        if error:
+            raise error
+
+    seen: list[bool] = []
+    world.register(function)
+    world.run()
+
+    assert seen == [True]
+    assert world.shield.interrupt() is False
