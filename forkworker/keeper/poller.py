@@ -1,0 +1,61 @@
+"""Moves due jobs of the schedule and the retry set to their queues.
+
+One command a second while nothing is due; what is known to become due earlier is awaited to the moment.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from forkworker.errors import MalformedPayload
+from forkworker.store import sets
+from forkworker.store.sets import Promotion
+from forkworker.wire import payload
+
+if TYPE_CHECKING:
+    from forkworker.clock import Clock
+    from forkworker.store.connection import Link
+
+POLL_SECONDS = 1.0
+DEFAULT_QUEUE = "default"
+_log = logging.getLogger(__name__)
+
+
+class Poller:
+    """Promotes what is due."""
+
+    def __init__(self, link: Link, clock: Clock) -> None:
+        self._link = link
+        self._clock = clock
+
+    def poll(self) -> float:
+        """Move what is due, a batch of each set at the most; return the seconds until the next poll."""
+        now = self._clock.now()
+        due = sets.due(self._link, now)
+        moved = 0
+        for source, payloads in due.payloads.items():
+            if payloads:
+                moved += self._promote(source, [self._promotion(text, now) for text in payloads], now)
+        if moved and any(len(payloads) == sets.BATCH for payloads in due.payloads.values()):
+            return 0.0
+        if due.next_at is None:
+            return POLL_SECONDS
+        return min(POLL_SECONDS, max(0.0, due.next_at - self._clock.now()))
+
+    def _promote(self, source: str, promotions: list[Promotion], now: float) -> int:
+        moved = sets.promote(self._link, source, promotions, now)
+        if any(not promotion.queue for promotion in promotions):
+            sets.trim_dead(self._link, now)
+        return moved
+
+    def _promotion(self, text: bytes, now: float) -> Promotion:
+        try:
+            job = payload.decode(text)
+            queue = job.get("queue")
+            if not isinstance(queue, str) or not queue:
+                queue = DEFAULT_QUEUE
+            return Promotion(text, queue, payload.encode({**job, "queue": queue, "enqueued_at": now}))
+        except (MalformedPayload, ValueError, RecursionError) as error:
+            _log.warning("a due entry is no job (%s): it goes to the dead set as it is", error)
+            return Promotion(text, "", text)
