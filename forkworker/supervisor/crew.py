@@ -1,0 +1,138 @@
+"""The master's helpers as a crew: who is there, what they say, and their end.
+
+Used in the master.  Decides nothing: a helper that ends is reported, and started again by the master.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+from typing import TYPE_CHECKING, Any
+
+from forkworker.supervisor import helpers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from forkworker.clock import Clock
+    from forkworker.settings import Settings
+    from forkworker.supervisor.helpers import Helper
+    from forkworker.unix.packets import Packet
+
+#: a helper that dies is started again at once; one that died so young, after a pause
+YOUNG_SECONDS, YOUNG_PAUSE_SECONDS = 1.0, 0.3
+#: after the app could not be loaded again
+RELOAD_PAUSE_SECONDS = 5.0
+#: when the forkserver has died so often before any child was ever ready, it is no use
+DEATHS_THAT_END = 5
+#: what a helper gets to die of SIGKILL
+_KILL_SECONDS = 1.0
+_log = logging.getLogger(__name__)
+
+
+class Crew:
+    """Keeper, forkserver, and the leash of an embedded Redis."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self.keeper: Helper | None = None
+        self.forkserver: Helper | None = None
+        self.leash: Helper | None = None
+        #: whether the forkserver can fork
+        self.app_is_loaded = False
+        #: how often the forkserver died since it last had loaded the app
+        self.forkserver_deaths = 0
+        self._starts: list[tuple[float, Callable[[], None]]] = []
+
+    def __iter__(self) -> Iterator[Helper]:
+        """Yield those that are there."""
+        return iter([helper for helper in (self.keeper, self.forkserver, self.leash) if helper])
+
+    def start_leash(self) -> None:
+        """Start an embedded Redis, if one is wanted; the keeper holds its leash, too."""
+        if self._settings.embedded_directory:
+            self.leash = helpers.start_leash(self._settings.embedded_directory, self._clock.monotonic())
+            self.tell_keeper("leash", (self.leash.channel.fileno(),))
+
+    def start_keeper(self) -> None:
+        """Start a keeper; it has to be told of the children then."""
+        self.keeper = helpers.start_keeper(self._settings, self.leash, self._clock.monotonic())
+
+    def start_forkserver(self) -> None:
+        """Start a forkserver, which begins to load the app."""
+        self.app_is_loaded = False
+        self.forkserver = helpers.start_forkserver(self._settings, self._clock.monotonic())
+
+    def start_later(self, start: Callable[[], None], pause: float) -> None:
+        """Have ``start_due`` call a function after a pause."""
+        self._starts.append((self._clock.monotonic() + pause, start))
+
+    @property
+    def next_start(self) -> float | None:
+        """When the next start is due."""
+        return min((instant for instant, _ in self._starts), default=None)
+
+    def start_due(self) -> None:
+        """Start what is due."""
+        now = self._clock.monotonic()
+        due = [start for instant, start in self._starts if instant <= now]
+        self._starts = [entry for entry in self._starts if entry[0] > now]
+        for start in due:
+            start()
+
+    def tell_keeper(self, kind: str, descriptors: tuple[int, ...] = (), **fields: Any) -> None:
+        """Send a message; a keeper that cannot hear it is about to be replaced, and its successor is told all."""
+        if self.keeper and not self.keeper.channel.send(kind, descriptors, **fields):
+            self.keeper.kill()  # it is gone, or has not listened for so long that it never will
+
+    def ask_for_child(self, slot: int, descriptors: tuple[int, int]) -> bool:
+        """Have a child forked; False if the forkserver is gone, which its end will tell."""
+        if self.forkserver and self.forkserver.channel.send("spawn", descriptors, slot=slot):
+            return True
+        self.app_is_loaded = False
+        return False
+
+    def end_idle_forkserver(self) -> None:
+        """End a forkserver that could not load the app: the next one may."""
+        if self.forkserver and not self.app_is_loaded:
+            self.forkserver.kill()
+
+    def hear(self, helper: Helper) -> list[Packet]:
+        """Return what a helper has said."""
+        packets, lives = helper.channel.drain()
+        helper.hung_up = not lives
+        return packets
+
+    def bury(self, helper: Helper) -> int | None:
+        """Return the exit status of a helper that has ended, and forget it; None if it has not."""
+        status = helper.reap()
+        if status is not None:
+            helper.close()
+            self.keeper = None if helper is self.keeper else self.keeper
+            self.leash = None if helper is self.leash else self.leash
+            if helper is self.forkserver:
+                self.forkserver, self.app_is_loaded = None, False
+        return status
+
+    def leave(self, leave_by: float, redis_by: float) -> None:
+        """See them off in order: whoever is needed by others goes after them."""
+        if self.forkserver:
+            self.forkserver.kill()  # it has nothing to lose, and may be in the middle of a long import
+        self._see_off(self.forkserver, leave_by)
+        self.tell_keeper("leave", deadline=leave_by)
+        self._see_off(self.keeper, leave_by, hang_up=False)
+        self._see_off(self.leash, redis_by)
+
+    def _see_off(self, helper: Helper | None, leave_by: float, *, hang_up: bool = True) -> None:
+        """Wait for a helper to leave by itself; kill it when the time is over."""
+        if helper is None:
+            return
+        if hang_up:
+            helper.channel.close()
+        seconds = max(0.0, leave_by - self._clock.monotonic())
+        if not select.select([helper.pidfd], [], [], seconds)[0]:
+            _log.warning("the %s does not leave and is killed", helper)
+            helper.kill()
+            select.select([helper.pidfd], [], [], _KILL_SECONDS)
+        helper.reap()

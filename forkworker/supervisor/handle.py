@@ -1,0 +1,119 @@
+"""A child as the master has it: board, channel, pidfd, state."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+from forkworker.supervisor.states import ChildState, move
+from forkworker.unix import board, packets, process
+from forkworker.unix.board import Board, Gate, State
+from forkworker.wire import payload, process_info
+
+if TYPE_CHECKING:
+    from forkworker.settings import Settings
+
+#: room on the board beyond one running and one waiting payload for each thread
+_SPARE_ENTRIES = 64
+
+
+class ChildHandle:
+    """One child, from the request to fork it until its jobs are back."""
+
+    def __init__(self, settings: Settings, slot: int, gate: Gate, now: float) -> None:
+        self.slot = slot
+        self.born_at = now
+        self.state = ChildState.SPAWNED
+        self.pid: int | None = None
+        self.pidfd: int | None = None
+        #: whether it has said that it takes nothing any more
+        self.still = False
+        self.has_booted = False
+        #: whether its end of the channel is closed
+        self.hung_up = False
+        self._settings = settings
+        entries = 2 * (settings.concurrency + len(settings.queues)) + _SPARE_ENTRIES
+        self.board_descriptor = board.create(threads=settings.concurrency, waits=len(settings.queues), entries=entries)
+        self.board = Board(self.board_descriptor)
+        self.board.gate = gate
+        self.channel, self.far_end = packets.pair()
+
+    def __str__(self) -> str:
+        return f"child {self.slot} (pid {self.pid or 'unknown'})"
+
+    @property
+    def identity(self) -> str:
+        """``HOST:PID:NONCE``, '' before the child has chosen a nonce."""
+        if not self.pid or not self.board.generation:
+            return ""
+        return process_info.identity(self._settings.hostname, self.pid, self.board.nonce)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing in hand."""
+        return self.board.in_hand == 0
+
+    def greet(self, pid: int) -> None:
+        """Learn the pid from the child's hello."""
+        self.pid, self.pidfd = pid, process.open_pidfd(pid)
+
+    def move(self, state: ChildState) -> None:
+        """Move to a state."""
+        self.state = move(self.state, state)
+
+    def shut(self, gate: Gate, deadline: float = 0.0) -> None:
+        """Set the gate, unless the child is stopping already, and have the child look at it."""
+        if self.board.gate != Gate.STOP or gate == Gate.STOP:
+            self.still = self.still and gate != Gate.RUN
+            self.board.deadline = deadline
+            self.board.gate = gate
+        self.channel.send("look")
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal the process, if it is known and lives."""
+        if self.pidfd is not None:
+            process.send(self.pidfd, number)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self.send(signal.SIGKILL)
+        self.move(ChildState.KILLED)
+
+    def status(self, now: float) -> dict[str, Any]:
+        """Return what ``forkworker status`` shows; ``now`` is epoch seconds."""
+        return {
+            "slot": self.slot,
+            "pid": self.pid,
+            "identity": self.identity,
+            "state": "quiet" if self.state is ChildState.READY and self.board.gate == Gate.QUIET else self.state.value,
+            "busy": self.board.busy,
+            "concurrency": self._settings.concurrency,
+            "threads": self.running(now),
+        }
+
+    def running(self, now: float) -> list[dict[str, Any]]:
+        """Return what each busy thread runs."""
+        threads = []
+        for record in sorted(self.board.records(State.STARTED), key=lambda record: record.thread):
+            name, jid = payload.name_and_jid(record.head)
+            threads.append(
+                {
+                    "thread": record.thread,
+                    "ident": self.board.ident(record.thread),
+                    "name": name,
+                    "jid": jid,
+                    "queue": self._settings.queue_names[record.queue],
+                    "seconds": round(max(0.0, now - record.started_at), 3),
+                }
+            )
+        return threads
+
+    def close(self) -> None:
+        """Let everything go."""
+        self.channel.close()
+        self.far_end.close()
+        self.board.close()
+        os.close(self.board_descriptor)
+        if self.pidfd is not None:
+            os.close(self.pidfd)

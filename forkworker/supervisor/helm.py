@@ -1,0 +1,193 @@
+"""What operators want of a master, by signal, by the control socket or by the Web UI, and where it stands.
+
+Used in the master; owns its state.  Shuts and opens gates, and never waits for anybody.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+from forkworker.supervisor.states import ChildState, MasterState, move
+from forkworker.unix.board import Gate
+from forkworker.version import VERSION
+
+if TYPE_CHECKING:
+    from forkworker.clock import Clock
+    from forkworker.settings import Settings
+    from forkworker.supervisor.control import Answer
+    from forkworker.supervisor.crew import Crew
+    from forkworker.supervisor.fleet import Fleet
+    from forkworker.supervisor.handle import ChildHandle
+
+#: what a child gets to write its stacks, before the next one does
+DUMP_SECONDS = 0.2
+_log = logging.getLogger(__name__)
+
+
+class Helm:
+    """Quiet, resume, stop, dump, status."""
+
+    def __init__(self, settings: Settings, fleet: Fleet, crew: Crew, clock: Clock) -> None:
+        self._settings = settings
+        self._fleet = fleet
+        self._crew = crew
+        self._clock = clock
+        self._started_at = clock.now()
+        self._interrupts = 0
+        self._to_dump: list[ChildHandle] = []
+        self.dump_at = 0.0
+        self.state = MasterState.BOOTING
+        #: when running jobs are interrupted; None unless stopping
+        self.deadline: float | None = None
+        self._by_signal = {
+            signal.SIGUSR1: self.quiet,
+            signal.SIGTSTP: self.quiet,
+            signal.SIGCONT: self.resume,
+            signal.SIGTERM: self.stop,
+            signal.SIGINT: self._interrupt,
+            signal.SIGQUIT: self.stop_now,
+            signal.SIGTTIN: self._dump_all,
+            signal.SIGUSR2: self._refuse_rolling_restart,
+            signal.SIGHUP: self._refuse_rolling_restart,
+        }
+
+    @property
+    def gate(self) -> Gate:
+        """The gate for a new child."""
+        return Gate.QUIET if self.state is MasterState.QUIET else Gate.RUN
+
+    def obey(self, number: signal.Signals) -> None:
+        """Do what a signal asks for."""
+        if action := self._by_signal.get(number):
+            action()
+
+    def note_booted(self) -> None:
+        """Every slot was ready."""
+        if self.state is MasterState.BOOTING:
+            self.state = move(self.state, MasterState.RUNNING)
+
+    def quiet(self) -> None:
+        """Take no job any more."""
+        if self.state in (MasterState.BOOTING, MasterState.RUNNING):
+            self.state = move(self.state, MasterState.QUIET)
+            self._shut(Gate.QUIET)
+            _log.info("quiet: no job is taken any more, running ones go on")
+
+    def resume(self) -> None:
+        """Take jobs again."""
+        if self.state is MasterState.QUIET:
+            self.state = move(self.state, MasterState.RUNNING)
+            self._shut(Gate.RUN)
+            _log.info("resumed: jobs are taken again")
+
+    def stop(self) -> None:
+        """Stop; repeating it changes nothing."""
+        self._stop(self._settings.timeout)
+
+    def stop_now(self) -> None:
+        """Stop without waiting; brings the deadline of a stop that has begun forward."""
+        self._stop(0.0)
+
+    def _interrupt(self) -> None:
+        """A second Ctrl-C means now."""
+        self._interrupts += 1
+        self.stop() if self._interrupts == 1 else self.stop_now()
+
+    def _refuse_rolling_restart(self) -> None:
+        _log.warning("the rolling restart is not supported yet; nothing was done")
+
+    def _stop(self, seconds: float) -> None:
+        deadline = self._clock.monotonic() + seconds
+        if self.state is not MasterState.STOPPING:
+            self.state = move(self.state, MasterState.STOPPING)
+            _log.info("stopping: running jobs get %g s", seconds)
+        elif self.deadline is not None and (deadline >= self.deadline or seconds > 0):
+            return
+        self.deadline = deadline
+        self._shut(Gate.STOP, deadline)
+
+    def _shut(self, gate: Gate, deadline: float = 0.0) -> None:
+        for child in self._fleet:
+            child.shut(gate, deadline)
+        if gate != Gate.RUN:
+            self._crew.tell_keeper("shut")
+
+    def relay(self, child: ChildHandle, name: str) -> None:
+        """Pass on what the Web UI wants of one child."""
+        _log.info("%s: the Web UI sends %s", child, name)
+        if name in ("TSTP", "USR1"):
+            child.shut(Gate.QUIET)
+            self._crew.tell_keeper("shut")
+        elif name in ("TERM", "INT"):
+            child.send(signal.SIGTERM)
+        elif name == "TTIN":
+            self._to_dump.append(child)
+
+    # Stacks.
+
+    @property
+    def has_to_dump(self) -> bool:
+        """Whether stacks are still to be written."""
+        return bool(self._to_dump)
+
+    def _dump_all(self) -> None:
+        self._to_dump = list(self._fleet)
+
+    def dump_next(self) -> None:
+        """Have one child write its stacks; the next one later, as they must not mix in the log."""
+        now = self._clock.monotonic()
+        if self._to_dump and now >= self.dump_at:
+            self.dump_at = now + DUMP_SECONDS
+            child = self._to_dump.pop(0)
+            if child.state is not ChildState.GONE:
+                self._dump(child)
+
+    def _dump(self, child: ChildHandle) -> None:
+        """Say which jobs run, too: one that keeps the GIL keeps the child from saying it."""
+        for thread in child.running(self._clock.now()):
+            where = (child, thread["ident"])
+            told = map(thread.get, ("jid", "name", "seconds"))
+            _log.info("%s: thread 0x%016x runs jid=%s %s for %.1f s", *where, *told)
+        child.send(signal.SIGTTIN)
+
+    # The control socket.
+
+    def answer(self, request: dict[str, Any]) -> Answer:
+        """Answer a request; raises ValueError for one there is not."""
+        command = request.get("command")
+        if command == "status":
+            return {"ok": True, "status": self.status()}
+        if command == "quiet":
+            self.quiet()
+            return {"quiet": self._is_still, "idle": self._is_idle}.get(str(request.get("wait")), {"ok": True})
+        if command == "resume":
+            self.resume()
+            return {"ok": True}
+        if command == "stop":
+            self.stop()
+            return {"ok": True, "pid": os.getpid()}
+        raise ValueError(f"there is no command {command!r}")
+
+    def _is_still(self) -> bool:
+        return all(child.still for child in self._fleet if child.state is ChildState.READY)
+
+    def _is_idle(self) -> bool:
+        return self._is_still() and all(child.is_idle for child in self._fleet)
+
+    def status(self) -> dict[str, Any]:
+        """Return what ``forkworker status`` shows of this master."""
+        now = self._clock.now()
+        return {
+            "pid": os.getpid(),
+            "tag": self._settings.tag,
+            "state": self.state.value,
+            "version": VERSION,
+            "started_at": self._started_at,
+            "hostname": self._settings.hostname,
+            "queues": list(self._settings.queue_names),
+            "concurrency": self._settings.concurrency,
+            "children": [child.status(now) for child in self._fleet],
+        }

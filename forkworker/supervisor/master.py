@@ -1,0 +1,324 @@
+"""The master: fills slots, passes on what operators say, and ends everything in order.
+
+Main and only thread of the master process.  The boot is in ``boot``, the end in ``leave``, both as
+lists of calls; in between ``live`` handles one event after the other and carries out `policy.plan`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import select
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from forkworker import config, logs
+from forkworker.clock import SystemClock
+from forkworker.errors import ConfigurationError, ExitCode
+from forkworker.supervisor import policy
+from forkworker.supervisor.control import ControlServer
+from forkworker.supervisor.crew import (
+    DEATHS_THAT_END,
+    RELOAD_PAUSE_SECONDS,
+    YOUNG_PAUSE_SECONDS,
+    YOUNG_SECONDS,
+    Crew,
+)
+from forkworker.supervisor.display import Display
+from forkworker.supervisor.fleet import Fleet
+from forkworker.supervisor.helm import Helm
+from forkworker.supervisor.nursery import Nursery, describe_status
+from forkworker.supervisor.policy import GiveUp, Kill, Spawn
+from forkworker.supervisor.states import MasterState
+from forkworker.unix import process, signals
+from forkworker.unix.control import ControlError
+from forkworker.unix.notify import Notifier
+from forkworker.unix.pidfile import Pidfile
+from forkworker.version import VERSION
+
+if TYPE_CHECKING:
+    from forkworker.settings import Settings
+    from forkworker.supervisor.handle import ChildHandle
+    from forkworker.supervisor.helpers import Helper
+    from forkworker.unix.packets import Packet
+
+#: how long Redis may be away at the boot
+REDIS_SECONDS = 30.0
+#: beyond the deadline of a stop: for a child to unwind, then for the keeper to put back and leave
+UNWIND_SECONDS, LEAVE_SECONDS = 0.6, 1.6
+#: how old title and status may get
+SHOW_SECONDS = 1.0
+_SIGNALS = (
+    signal.SIGUSR1,
+    signal.SIGTSTP,
+    signal.SIGCONT,
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTTIN,
+    signal.SIGUSR2,
+    signal.SIGHUP,
+    signal.SIGCHLD,
+)
+_log = logging.getLogger(__name__)
+
+
+def run(settings: Settings) -> int:
+    """Be the master until told to stop; return the exit code."""
+    master = Master(settings)
+    try:
+        master.boot()
+    except (ConfigurationError, ControlError) as error:
+        for problem in getattr(error, "problems", [str(error)]):
+            print(f"forkworker: {problem}", file=sys.stderr)
+        master.leave()
+        return ExitCode.CONFIGURATION
+    master.live()
+    master.leave()
+    return master.exit_code
+
+
+class Master:
+    """One tree of processes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._clock = clock = SystemClock()
+        self._fleet = fleet = Fleet(settings.processes)
+        self._crew = crew = Crew(settings, clock)
+        self._nursery = Nursery(settings, fleet, crew, clock, give_up=self._give_up)
+        self._helm = Helm(settings, fleet, crew, clock)
+        self._display = Display(settings, fleet, Notifier(config.notify_socket()))
+        self._pidfile = Pidfile(settings.pidfile) if settings.pidfile else None
+        self._control = ControlServer(settings, self._helm.answer)
+        self._redis_trouble: str | None = "the keeper has not said anything"
+        self._redis_by = 0.0
+        self.exit_code = ExitCode.OK
+
+    def boot(self) -> None:
+        """From a bare process to a tree that boots; raises ConfigurationError or ControlError."""
+        logs.configure(self._settings.log_level, self._settings.log_format, "master")
+        process.become_subreaper()
+        self._inbox = signals.Inbox(_SIGNALS)
+        if self._pidfile:
+            self._pidfile.write()
+        self._control.open()
+        self._redis_by = self._clock.monotonic() + REDIS_SECONDS
+        self._crew.start_leash()
+        self._crew.start_keeper()
+        self._crew.start_forkserver()
+        _log.info("forkworker %s boots: %s", VERSION, self._describe_settings())
+
+    def live(self) -> None:
+        """Handle events and carry out the plan until all children have gone and their jobs are back."""
+        while not self._is_over():
+            self._crew.start_due()
+            self._carry_out(self._plan())
+            self._helm.dump_next()
+            self._display.show(self._helm.state)
+            self._control.answer_waiting()
+            for descriptor in self._wait():
+                self._handle(descriptor)
+            for number in self._inbox.read():
+                self._obey(number)
+
+    def leave(self) -> None:
+        """The end, in order: whoever is needed by others goes after them."""
+        leave_by = self._leave_by or self._clock.monotonic() + LEAVE_SECONDS
+        self._crew.leave(leave_by, redis_by=leave_by + LEAVE_SECONDS)
+        for child in [*self._fleet, *self._fleet.unrestored.values()]:
+            child.send(signal.SIGKILL)
+        process.reap_strangers(set())
+        if self._pidfile:
+            self._pidfile.remove()
+        if self._helm.state is MasterState.STOPPING:
+            _log.info("stopped")
+        self._control.close()
+
+    def _describe_settings(self) -> str:
+        s = self._settings
+        queues = " ".join(f"{queue.name},{queue.weight}" if queue.weight else queue.name for queue in s.queues)
+        return (
+            f"{s.processes} children of {s.concurrency} threads, queues {queues}, "
+            f"Redis {config.public_address(s.redis_url)}, control socket {self._control.path}"
+        )
+
+    # Deciding, and doing.
+
+    def _is_over(self) -> bool:
+        if self._helm.state is not MasterState.STOPPING:
+            return False
+        if self._leave_by is not None and self._clock.monotonic() >= self._leave_by:
+            return True
+        return not len(self._fleet) and not self._fleet.unrestored
+
+    @property
+    def _kill_at(self) -> float | None:
+        return None if self._helm.deadline is None else self._helm.deadline + UNWIND_SECONDS
+
+    @property
+    def _leave_by(self) -> float | None:
+        return None if self._helm.deadline is None else self._helm.deadline + LEAVE_SECONDS
+
+    def _plan(self) -> list[policy.Action]:
+        if self._helm.state is MasterState.BOOTING and self._redis_trouble:
+            self._lose_patience(self._redis_trouble)
+        return policy.plan(
+            self._fleet.views,
+            can_spawn=self._crew.app_is_loaded,
+            kill_at=self._kill_at,
+            was_ready=self._fleet.was_ready,
+            now=self._clock.monotonic(),
+        )
+
+    def _lose_patience(self, trouble: str) -> None:
+        if self._clock.monotonic() >= self._redis_by:
+            address = config.public_address(self._settings.redis_url)
+            why = f"Redis at {address} was not usable within {REDIS_SECONDS:g} s ({trouble})"
+            self._give_up(ExitCode.REDIS_UNAVAILABLE, f"{why}: start it, or correct --redis")
+
+    def _carry_out(self, actions: list[policy.Action]) -> None:
+        for action in actions:
+            if isinstance(action, Spawn):
+                self._nursery.spawn(action.slot, self._helm.gate)
+            elif isinstance(action, Kill):
+                self._nursery.kill(action.slot, action.why)
+            elif isinstance(action, GiveUp):
+                self._give_up(ExitCode.CRASH_LOOP, "no child became ready, in any slot: see their errors above")
+
+    def _give_up(self, code: ExitCode, why: str) -> None:
+        """Stop, as this cannot end well."""
+        if self.exit_code == ExitCode.OK:
+            print(f"forkworker: {why}", file=sys.stderr)
+            self.exit_code = code
+        self._helm.stop_now()
+
+    # Events.
+
+    def _wait(self) -> list[int]:
+        """Sleep until something is readable, or the plan may have something new."""
+        poll = select.poll()
+        for descriptor in self._sources():
+            poll.register(descriptor, select.POLLIN)
+        for descriptor in self._control.writers():
+            poll.register(descriptor, select.POLLOUT)
+        seconds = max(0.0, min(self._instants()) - self._clock.monotonic())
+        return [descriptor for descriptor, _ in poll.poll(seconds * 1000 + 1)]
+
+    def _instants(self) -> list[float]:
+        """When something is due by itself."""
+        if self._is_over():  # what was carried out a moment ago was the end
+            return [0.0]
+        instants = [self._clock.monotonic() + SHOW_SECONDS]
+        can_spawn = self._crew.app_is_loaded
+        planned = policy.next_deadline(self._fleet.views, can_spawn=can_spawn, kill_at=self._kill_at)
+        instants += [i for i in (planned, self._leave_by, self._crew.next_start) if i is not None]
+        if self._helm.state is MasterState.BOOTING and self._redis_trouble:
+            instants.append(self._redis_by)
+        if self._helm.has_to_dump:
+            instants.append(self._helm.dump_at)
+        return instants
+
+    def _sources(self) -> list[int]:
+        sources = [self._inbox.fileno(), *self._control.descriptors()]
+        for helper in self._crew:
+            sources += [helper.pidfd] if helper.hung_up else [helper.pidfd, helper.channel.fileno()]
+        for child in self._fleet:
+            sources += [] if child.hung_up else [child.channel.fileno()]
+            sources += [] if child.pidfd is None else [child.pidfd]
+        return sources
+
+    def _handle(self, descriptor: int) -> None:
+        for helper in self._crew:
+            if descriptor == helper.pidfd:
+                self._bury_helper(helper)
+            elif not helper.hung_up and descriptor == helper.channel.fileno():
+                self._hear_helper(helper)
+        for child in list(self._fleet):
+            self._handle_child(child, descriptor)
+        if descriptor in self._control.descriptors():
+            self._control.serve(descriptor)
+
+    def _handle_child(self, child: ChildHandle, descriptor: int) -> None:
+        if descriptor == child.pidfd:
+            self._nursery.bury(child)
+        elif not child.hung_up and descriptor == child.channel.fileno():
+            self._nursery.hear(child)
+            if self._fleet.was_ready:
+                self._helm.note_booted()
+
+    def _obey(self, number: signal.Signals) -> None:
+        if number == signal.SIGCHLD:
+            process.reap_strangers(self._nursery.hear_newborn() | {helper.pid for helper in self._crew})
+        else:
+            self._helm.obey(number)
+
+    # Helpers.
+
+    def _hear_helper(self, helper: Helper) -> None:
+        for packet in self._crew.hear(helper):
+            if helper is self._crew.keeper:
+                self._hear_keeper(packet)
+            elif helper is self._crew.forkserver:
+                self._hear_forkserver(packet)
+
+    def _hear_keeper(self, packet: Packet) -> None:
+        fields: Any = packet.fields
+        if packet.kind == "reached":
+            self._redis_trouble, self._redis_by = None, math.inf
+        elif packet.kind == "unreached":
+            self._redis_trouble = fields["reason"]
+        elif packet.kind == "restored":
+            self._nursery.note_restored(fields)
+        elif packet.kind == "signal" and (child := self._fleet.find(fields["pid"])):
+            self._helm.relay(child, fields["name"])
+        elif packet.kind == "still" and (child := self._fleet.find(fields["pid"])):
+            child.still = True
+
+    def _hear_forkserver(self, packet: Packet) -> None:
+        fields: Any = packet.fields
+        if packet.kind == "loaded":
+            self._crew.app_is_loaded, self._crew.forkserver_deaths = True, 0
+        elif packet.kind == "failed":
+            self._app_failed(fields)
+        elif packet.kind == "unforked":
+            _log.error("a child for slot %d could not be forked: %s", fields["slot"], fields["reason"])
+
+    def _app_failed(self, fields: dict[str, Any]) -> None:
+        """At the boot that is the end; later the children there are go on, and another try is made."""
+        sys.stderr.write(fields["traceback"])
+        if not self._fleet.was_ready:
+            self._give_up(ExitCode.CONFIGURATION, fields["reason"])
+        elif self._crew.forkserver:
+            _log.error("%s; trying again in %g s", fields["reason"], RELOAD_PAUSE_SECONDS)
+            self._crew.start_later(self._crew.end_idle_forkserver, RELOAD_PAUSE_SECONDS)
+
+    def _bury_helper(self, helper: Helper) -> None:
+        """A helper has ended: start it again, unless it is not needed any more."""
+        self._hear_helper(helper)  # its last words
+        is_keeper, is_leash = helper is self._crew.keeper, helper is self._crew.leash
+        status = self._crew.bury(helper)
+        if status is None:
+            return
+        if is_leash and status == ExitCode.CONFIGURATION:
+            self._give_up(ExitCode.CONFIGURATION, "the embedded Redis could not be started: see the line above")
+            return
+        if not (is_keeper or is_leash) and self._helm.state is MasterState.STOPPING:
+            return
+        _log.error("the %s %s; starting another", helper, describe_status(status))
+        is_young = self._clock.monotonic() - helper.born_at < YOUNG_SECONDS
+        start = self._crew.start_leash if is_leash else self._start_keeper if is_keeper else self._start_forkserver
+        self._crew.start_later(start, YOUNG_PAUSE_SECONDS if is_young else 0.0)
+
+    def _start_keeper(self) -> None:
+        self._crew.start_keeper()
+        self._nursery.brief_keeper()
+
+    def _start_forkserver(self) -> None:
+        """Start another; an app that ends its process while it is imported will always do so."""
+        self._crew.forkserver_deaths += 1
+        if self._crew.forkserver_deaths >= DEATHS_THAT_END and not self._fleet.was_ready:
+            self._give_up(ExitCode.CRASH_LOOP, "the app ended its process while it was imported, again and again")
+        elif self._helm.state is not MasterState.STOPPING:
+            self._crew.start_forkserver()
