@@ -1,0 +1,1 @@
+"""The command line: arguments, wiring, words for people, exit codes."""

@@ -1,0 +1,146 @@
+"""``forkworker quiet``, ``resume`` and ``stop``: finds the master that is meant, and talks to it.
+
+Only ever through its control socket: a pid alone, from a file that may be years old, is never signalled.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forkworker import config
+from forkworker.cli import output
+from forkworker.errors import ExitCode
+from forkworker.unix import control
+from forkworker.unix.control import ControlError
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+ANSWER_SECONDS = 10.0
+_PID = re.compile(r"[1-9][0-9]{0,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class Master:
+    """A master that answers: its socket, and what it says of itself."""
+
+    path: str
+    status: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"master {self.status.get('pid')} ({self.status.get('tag')})"
+
+
+def add_selection(parser: ArgumentParser) -> None:
+    """Add the flags that say which master is meant."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--pid", type=int, metavar="N", help="the master's process id")
+    group.add_argument("--pidfile", metavar="FILE", help="a file with the master's process id")
+    group.add_argument("--control", metavar="PATH", help="the master's control socket")
+    parser.add_argument("-C", "--config", metavar="FILE", help="the configuration file, which may name the socket")
+
+
+def add_quiet_arguments(parser: ArgumentParser) -> None:
+    """Add the flags of ``quiet``."""
+    add_selection(parser)
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--wait", dest="wait", action="store_const", const="quiet",
+                       help="return when no child takes jobs any more")  # fmt: skip
+    group.add_argument("--wait-idle", dest="wait", action="store_const", const="idle",
+                       help="return when no child runs a job")  # fmt: skip
+
+
+def quiet(args: Namespace) -> int:
+    """Let no job be taken any more."""
+    master = the_master(args)
+    seconds = None if args.wait else ANSWER_SECONDS
+    control.ask(master.path, {"command": "quiet", "wait": args.wait}, seconds)
+    done = {"quiet": "is quiet", "idle": "is quiet and idle"}.get(args.wait, "goes quiet")
+    output.say(f"{master} {done}")
+    return ExitCode.OK
+
+
+def resume(args: Namespace) -> int:
+    """Let jobs be taken again."""
+    master = the_master(args)
+    control.ask(master.path, {"command": "resume"}, ANSWER_SECONDS)
+    output.say(f"{master} resumes")
+    return ExitCode.OK
+
+
+def stop(args: Namespace) -> int:
+    """Stop the whole tree; returns when the master has gone, as the last of it."""
+    master = the_master(args)
+    with control.Connection(master.path) as connection:
+        connection.ask({"command": "stop"}, ANSWER_SECONDS)
+        connection.wait_closed()
+    output.say(f"{master} has stopped")
+    return ExitCode.OK
+
+
+def the_master(args: Namespace) -> Master:
+    """Return the one master that is meant; raises ControlError if there is none, or more than one."""
+    masters = find_masters(args)
+    if not masters:
+        raise ControlError("no master of this user is running here: name one with --control, --pid or --pidfile")
+    if len(masters) > 1:
+        raise ControlError(f"several masters are running: {', '.join(map(str, masters))}: choose one with --pid")
+    return masters[0]
+
+
+def find_masters(args: Namespace) -> list[Master]:
+    """Return the master that was named by a flag or the configuration, else all there are."""
+    if args.pid is not None or args.pidfile:
+        return [_by_pid(args)]
+    path = args.control or _configured(args)
+    if path:
+        return [_meet(path)]
+    found = (_try(path) for path in control.find(config.control_folder()))
+    return [master for master in found if master]
+
+
+def _configured(args: Namespace) -> str | None:
+    path: str | None = config.lookup_one("control", {"config": args.config})
+    return path
+
+
+def _meet(path: str) -> Master:
+    status = control.ask(path, {"command": "status"}, ANSWER_SECONDS).get("status")
+    if not isinstance(status, dict):
+        raise ControlError(f"what {path} answers is not understood: this is no master of this version")
+    return Master(path, status)
+
+
+def _by_pid(args: Namespace) -> Master:
+    """Look where a master of this pid has its socket: the common folder, else as configured."""
+    pid = _read_pidfile(args.pidfile) if args.pidfile else args.pid
+    master = _try(control.path_for(pid, config.control_folder()), pid)
+    if not master and (path := _configured(args)):
+        master = _try(path, pid)
+    if master:
+        return master
+    named = f"{pid}, as {args.pidfile} says," if args.pidfile else f"{pid}"
+    stale = "; the pidfile is stale if none runs" if args.pidfile else ""
+    raise ControlError(f"no master with the pid {named} answers: if it has another socket, use --control{stale}")
+
+
+def _try(path: str, pid: int | None = None) -> Master | None:
+    try:
+        master = _meet(path)
+    except ControlError:
+        return None
+    return master if pid in (None, master.status.get("pid")) else None
+
+
+def _read_pidfile(path: str) -> int:
+    try:
+        text = Path(path).read_text("utf-8").strip()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ControlError(f"--pidfile {path} cannot be read: {why}") from None
+    if not _PID.fullmatch(text):
+        raise ControlError(f"--pidfile {path} does not hold a process id")
+    return int(text)

@@ -1,0 +1,120 @@
+"""``forkworker``: reads the command line and hands over to the command that was named."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from forkworker.cli import control, output, run, status
+from forkworker.config import without_password
+from forkworker.errors import ConfigurationError, ExitCode, ForkworkerError
+from forkworker.version import VERSION
+
+if TYPE_CHECKING:
+    from argparse import Namespace, _SubParsersAction
+    from collections.abc import Callable, Sequence
+
+    _Commands = _SubParsersAction["Parser"]
+
+INTERRUPTED = 130
+
+EPILOG = """\
+exit codes: 0 after an ordered stop, 1 failed, 2 wrong flags, 70 crash loop, 75 Redis not usable,
+78 configuration or app cannot be loaded
+"""
+
+
+class Parser(ArgumentParser):
+    """A parser that complains in one plain line, without passwords, and ends with the command's own code."""
+
+    usage_code = ExitCode.USAGE
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Complain and end."""
+        output.complain([f"{without_password(message)} (see {self.prog} --help)"])
+        self.exit(self.usage_code)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    try:
+        args = _parse(sys.argv[1:] if argv is None else argv)
+    except SystemExit as end:  # argparse's way to end, after --help too
+        return int(end.code or 0)
+    try:
+        return int(args.command(args))
+    except ConfigurationError as error:
+        output.complain(error.problems)
+        return ExitCode.CONFIGURATION
+    except ForkworkerError as error:
+        output.complain([str(error)])
+        return ExitCode.FAILURE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parse(argv: Sequence[str]) -> Namespace:
+    parser = _parser(argv)
+    args, rest = parser.parse_known_args(argv)
+    if "apps" in args:  # argparse takes all APPs from one place; people also put flags between them
+        args.apps += [word for word in rest if not word.startswith("-")]
+        rest = [word for word in rest if word.startswith("-")]
+    if rest:
+        args.parser.error(f"unknown: {' '.join(rest)}")
+    if args.command is None:
+        parser.print_help(sys.stderr)
+        parser.exit(ExitCode.USAGE)
+    return args
+
+
+def _parser(argv: Sequence[str]) -> Parser:
+    parser = Parser(
+        prog="forkworker",
+        description="Background jobs for Python on Redis.",
+        epilog=EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"forkworker {VERSION}")
+    parser.set_defaults(command=None, parser=parser)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_loading(commands, "run", "start a master and its children, and stay until they are stopped")
+    _add_loading(commands, "check", "load configuration and app as run would, and report all problems")
+    control.add_quiet_arguments(_add(commands, "quiet", "let running jobs finish, and take no others", control.quiet))
+    control.add_selection(_add(commands, "resume", "take jobs again", control.resume))
+    control.add_selection(_add(commands, "stop", "stop a master and all below it, and wait for the end", control.stop))
+    status.add_arguments(_add(commands, "status", "show masters, children, running jobs, queues", status.run))
+    _add_quickstart(commands, argv)
+    return parser
+
+
+def _add(commands: _Commands, name: str, summary: str, command: Callable[[Namespace], int], **options: Any) -> Parser:
+    parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", **options)
+    parser.set_defaults(command=command, parser=parser)
+    return parser
+
+
+def _add_loading(commands: _Commands, name: str, summary: str) -> None:
+    # The usage is given, as argparse would fill ten lines with all the flags.
+    parser = _add(commands, name, summary, _later(name), usage=f"forkworker {name} [flags] [APP ...]")
+    parser.usage_code = ExitCode.CONFIGURATION
+    run.add_arguments(parser)
+
+
+def _add_quickstart(commands: _Commands, argv: Sequence[str]) -> None:
+    parser = _add(commands, "quickstart", "see it work: real jobs, children and a private Redis", _later("quickstart"))
+    if "quickstart" in argv:
+        importlib.import_module("forkworker.cli.quickstart").add_arguments(parser)
+
+
+def _later(name: str) -> Callable[[Namespace], int]:
+    """Return a command whose module is imported only when it is run: the master must not carry it along."""
+
+    def command(args: Namespace) -> int:
+        return int(importlib.import_module(f"forkworker.cli.{name}").run(args))
+
+    return command

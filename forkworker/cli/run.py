@@ -1,0 +1,82 @@
+"""``forkworker run``: settings from the flags, and over to the master.
+
+Runs in what becomes the master process, which stays light: no Redis, no threads, no code of the app.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from forkworker import config
+from forkworker.cli import output
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+NO_APP = "no app is named, so every job will be unknown: give one with APP, FORKWORKER_APP or the key app"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the flags of ``run`` and ``check``; values stay text, for config to judge all at once."""
+    add = parser.add_argument
+    add("apps", nargs="*", metavar="APP", help="module, module:attribute or .py file with the jobs")
+    add("-r", "--require", action="append", default=[], metavar="APP", help="the same as APP; may be repeated")
+    add("-P", "--processes", metavar="N", help="number of child processes (default: one for each CPU)")
+    add("-c", "--concurrency", metavar="N", help="threads in each child (default: 25)")
+    add("-q", "--queue", dest="queues", action="append", metavar="QUEUE",
+        help="NAME or NAME,WEIGHT; may be repeated; no weights: strict order (default: default)")  # fmt: skip
+    add("-t", "--timeout", metavar="SECONDS", help="what running jobs get at a stop (default: 8)")
+    add("-e", "--environment", metavar="NAME", help="adds [environment.NAME] of the file over the rest")
+    add("-g", "--tag", help="shown in process titles and dashboards (default: the folder's name)")
+    add(
+        "-C",
+        "--config",
+        metavar="FILE",
+        help="default: forkworker.toml, else [tool.forkworker] of pyproject.toml",
+    )
+    add("--redis", dest="redis_url", metavar="URL", help="redis://, rediss://, unix:// or embedded://DIR")
+    add("--pidfile", metavar="FILE", help="where to write the master's pid")
+    add("--control", metavar="PATH", help="the master's control socket")
+    add("--log-level", metavar="LEVEL", help=f"one of {', '.join(config.LOG_LEVELS)} (default: info)")
+    add(
+        "-v",
+        "--verbose",
+        dest="log_level",
+        action="store_const",
+        const="debug",
+        help="the same as --log-level debug",
+    )
+    add("--log-format", metavar="FORMAT", help=f"one of {', '.join(config.LOG_FORMATS)} (default: text)")
+    add(
+        "--no-preload",
+        dest="preload",
+        action="store_false",
+        default=None,
+        help="import the app in each child",
+    )
+
+
+def flags(args: Namespace) -> dict[str, Any]:
+    """Return what was given, by field of Settings."""
+    return vars(args) | {"apps": [*args.apps, *args.require]}
+
+
+def run(args: Namespace) -> int:
+    """Become the master; returns its exit code when all has ended."""
+    settings = config.load(flags(args))
+    if not settings.apps:
+        output.complain([NO_APP])
+    from forkworker.supervisor import master
+
+    _open_standard_streams()
+    return master.run(settings)
+
+
+def _open_standard_streams() -> None:
+    """Put /dev/null where a stream is closed, lest a socket of ours gets its number and takes up what is printed."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
