@@ -1,0 +1,1 @@
+"""Real masters, children and Redis servers, judged from outside."""
