@@ -1,0 +1,75 @@
+# Two commands work on a fresh clone: `make run` and `make test`.  Each does all its own set-up in .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_FLAGS ?=
+
+bin := $(VENV)/bin
+packaging := pyproject.toml forkworker/version.py
+
+# Stamps: an environment is set up again only when what it is made of has changed.
+made := $(VENV)/.made
+run_ready := $(VENV)/.ready-run
+dev_ready := $(VENV)/.ready-dev
+
+# Without a Redis on PATH the tests run on the server of the extra [embedded].
+ifeq ($(shell command -v redis-server),)
+export FORKWORKER_TEST_REDIS ?= embedded
+endif
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(run_ready)  ## the quickstart: real jobs on real children, one of them killed; needs no Redis
+	$(bin)/forkworker quickstart
+
+.PHONY: test
+test: $(dev_ready)  ## the whole suite
+	$(bin)/python -m pytest $(PYTEST_FLAGS)
+
+.PHONY: test-unit test-store test-integration
+test-unit: $(dev_ready)  ## pure tests: no Redis, no processes
+	$(bin)/python -m pytest $(PYTEST_FLAGS) tests/unit
+test-store: $(dev_ready)  ## the scripts, on a real Redis
+	$(bin)/python -m pytest $(PYTEST_FLAGS) tests/store
+test-integration: $(dev_ready)  ## real trees of processes
+	$(bin)/python -m pytest $(PYTEST_FLAGS) tests/integration
+
+.PHONY: lint format types layers
+lint: $(dev_ready)  ## ruff: rules and format
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+format: $(dev_ready)  ## ruff: put the code into its format
+	$(bin)/ruff check --fix .
+	$(bin)/ruff format .
+types: $(dev_ready)  ## mypy, strict
+	$(bin)/mypy
+layers: $(dev_ready)  ## import-linter: who may import whom
+	$(bin)/lint-imports
+
+.PHONY: check
+check: lint types layers test  ## exactly what CI runs on the main Python
+
+.PHONY: clean
+clean:  ## remove what these commands have made
+	rm -rf $(VENV) build dist *.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp and not bin/python: where the machine lacks ensurepip, that file is there and the environment is not usable.
+$(made):
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(run_ready): $(made) $(packaging)
+	$(bin)/python -m pip install -q --disable-pip-version-check -e '.[embedded]'
+	@touch $@
+
+$(dev_ready): $(made) $(packaging)
+	$(bin)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
