@@ -9,9 +9,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from forkworker.errors import MalformedPayload
-from forkworker.store import sets
+from forkworker.store import orphans, sets
 from forkworker.store.sets import Promotion
-from forkworker.wire import payload
+from forkworker.wire import keys, payload
 
 if TYPE_CHECKING:
     from forkworker.clock import Clock
@@ -36,7 +36,9 @@ class Poller:
         moved = 0
         for source, payloads in due.payloads.items():
             if payloads:
-                moved += self._promote(source, [self._promotion(text, now) for text in payloads], now)
+                kept = self._suspects(payloads) if source == keys.SCHEDULE else set()
+                promotions = [self._promotion(text, now, keep=text in kept) for text in payloads]
+                moved += self._promote(source, promotions, now)
         if moved and any(len(payloads) == sets.BATCH for payloads in due.payloads.values()):
             return 0.0
         if due.next_at is None:
@@ -49,13 +51,19 @@ class Poller:
             sets.trim_dead(self._link, now)
         return moved
 
-    def _promotion(self, text: bytes, now: float) -> Promotion:
+    def _suspects(self, payloads: list[bytes]) -> set[bytes]:
+        """Those that wait because of crashes (`restorer.py`): counted by their bytes, they keep them."""
+        crashes = orphans.crashes(self._link, [text for text in payloads if b'"enqueued_at"' in text])
+        return {text for text, count in crashes.items() if count}
+
+    def _promotion(self, text: bytes, now: float, *, keep: bool) -> Promotion:
         try:
             job = payload.decode(text)
             queue = job.get("queue")
             if not isinstance(queue, str) or not queue:
                 queue = DEFAULT_QUEUE
-            return Promotion(text, queue, payload.encode({**job, "queue": queue, "enqueued_at": now}))
+            new = text if keep else payload.encode({**job, "queue": queue, "enqueued_at": now})
+            return Promotion(text, queue, new)
         except (MalformedPayload, ValueError, RecursionError) as error:
             _log.warning("a due entry is no job (%s): it goes to the dead set as it is", error)
             return Promotion(text, "", text)

@@ -5,6 +5,7 @@ After the end of a process its whole lists; from a process that is stuck, what i
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -15,15 +16,19 @@ from forkworker.store.orphans import Entry, Restored
 from forkworker.unix import board
 from forkworker.unix.board import Record, State
 from forkworker.wire import payload
+from forkworker.wire.payload import name_and_jid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from forkworker.clock import Clock
     from forkworker.keeper.charge import Charge
     from forkworker.settings import Settings
     from forkworker.store.connection import Link
 
+#: between the returns of jobs that were running in two crashes together: longer than most jobs run
+APART_SECONDS = 2.0
+_AT_ONCE = itertools.repeat(0)
 _log = logging.getLogger(__name__)
 
 
@@ -39,7 +44,7 @@ class Restorer:
         """Put back all that a child of ours left when it ended; after a crash, count what was running."""
         started = _Matcher(charge.board.records(State.STARTED))
         ran = (lambda payload, _: started.takes(payload)) if charge.crashed else _none
-        return self._restore(charge.identity, self._settings.queue_names, ran)
+        return self._restore(charge.identity, self._settings.queue_names, ran, itertools.count())
 
     def restore_orphans(self, identity: str, queues: Iterable[str], concurrency: int) -> Restored:
         """Put back all that a dead owner left.
@@ -66,30 +71,49 @@ class Restorer:
                 total += orphans.restore(self._link, charge.identity, queue, unstarted[::-1], self._clock.now())
         return total
 
-    def _restore(self, identity: str, queues: Iterable[str], ran: Callable[[bytes, int], bool]) -> Restored:
+    def _restore(
+        self,
+        identity: str,
+        queues: Iterable[str],
+        ran: Callable[[bytes, int], bool],
+        turns: Iterator[int] = _AT_ONCE,
+    ) -> Restored:
+        """Move all of the queues' lists; what takes a turn other than 0 waits for it in the schedule."""
         total = Restored()
         for queue in queues:
             newest_first = orphans.contents(self._link, identity, queue)
             if newest_first:
-                entries = self._entries(newest_first, ran)
+                entries = self._entries(queue, newest_first, ran, turns)
                 total += orphans.restore(self._link, identity, queue, entries, self._clock.now())
         if total.buried:
             sets.trim_dead(self._link, self._clock.now())
         return total
 
-    def _entries(self, newest_first: Sequence[bytes], ran: Callable[[bytes, int], bool]) -> list[Entry]:
+    def _entries(
+        self, queue: str, newest_first: Sequence[bytes], ran: Callable[[bytes, int], bool], turns: Iterator[int]
+    ) -> list[Entry]:
         last = len(newest_first) - 1
         crashed = [ran(payload, last - i) for i, payload in enumerate(newest_first)]
-        guilty = [payload for payload, was in zip(newest_first, crashed, strict=True) if was]
-        before = orphans.crashes(self._link, guilty)
-        return [
-            Entry(payload, was, self._buried_form(payload) if was and self._is_last(before[payload]) else b"")
-            for payload, was in zip(newest_first, crashed, strict=True)
+        before = orphans.crashes(self._link, list(itertools.compress(newest_first, crashed)))
+        oldest_first = [
+            self._crashed(queue, payload, before[payload] + 1, turns) if was else Entry(payload)
+            for payload, was in zip(reversed(newest_first), reversed(crashed), strict=True)
         ]
+        return oldest_first[::-1]
 
-    @staticmethod
-    def _is_last(crashes_before: int) -> bool:
-        return crashes_before + 1 >= orphans.CRASHES_THAT_BURY
+    def _crashed(self, queue: str, payload: bytes, crashes: int, turns: Iterator[int]) -> Entry:
+        """Of jobs that crash together most are only neighbours: before it would bury them, let them run one by one."""
+        if crashes >= orphans.CRASHES_THAT_BURY:
+            return Entry(payload, crashed=True, buried_form=self._buried_form(payload))
+        turn = next(turns) if crashes == orphans.CRASHES_THAT_BURY - 1 else 0
+        if not (turn and _can_wait(queue, payload)):
+            return Entry(payload, crashed=True)
+        seconds = turn * APART_SECONDS
+        name, jid = name_and_jid(payload)
+        _log.warning(
+            "jid=%s %s: was running in two crashes, beside others; runs again apart, in %d s", jid, name, seconds
+        )
+        return Entry(payload, crashed=True, later=self._clock.now() + seconds)
 
     def _buried_form(self, text: bytes) -> bytes:
         """The payload with an error that says why it is dead; as it is if it cannot carry one."""
@@ -124,6 +148,15 @@ class _Matcher:
             return False
         self._left[key] -= 1
         return True
+
+
+def _can_wait(queue: str, text: bytes) -> bool:
+    """Whether the schedule would give it back to its queue as it is."""
+    try:
+        job = payload.decode(text)
+    except (MalformedPayload, RecursionError):
+        return False
+    return job.get("queue") == queue and "enqueued_at" in job
 
 
 def _none(_payload: bytes, _age: int) -> bool:

@@ -39,6 +39,8 @@ class Entry:
     crashed: bool = False
     #: what goes to the dead set if this was one crash too many
     buried_form: bytes = b""
+    #: epoch seconds: it waits in the schedule until then; 0: it goes to the head of its queue at once
+    later: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def crashes(link: Link, payloads: Sequence[bytes]) -> dict[bytes, int]:
 
 
 def restore(link: Link, identity: str, queue: str, entries: Sequence[Entry], now: float) -> Restored:
-    """Move entries, the newest first, to the head of their queue, or to the dead set after too many crashes."""
+    """Move entries, the newest first, to the head of their queue, to the schedule, or to the dead set."""
     total = Restored()
     while entries:
         count = batches.how_many((len(e.payload) + len(e.buried_form) for e in entries), MOST_RESTORED)
@@ -115,8 +117,12 @@ def restore(link: Link, identity: str, queue: str, entries: Sequence[Entry], now
 
 def _restore_batch(link: Link, identity: str, queue: str, entries: Sequence[Entry], now: float) -> Restored:
     counters = [keys.recovered(_sha1(entry.payload)) for entry in entries]
-    named = [keys.working(identity, queue), keys.queue(queue), keys.QUEUES, keys.DEAD, *counters]
-    args = [part for e in entries for part in (e.payload, "1" if e.crashed else "0", e.buried_form)]
+    named = [keys.working(identity, queue), keys.queue(queue), keys.QUEUES, keys.DEAD, keys.SCHEDULE, *counters]
+    args = [
+        part
+        for e in entries
+        for part in (e.payload, "1" if e.crashed else "0", e.buried_form, repr(e.later) if e.later else "")
+    ]
     head = [queue, repr(now), CRASH_MEMORY_SECONDS, CRASHES_THAT_BURY]
     return Restored(*link.execute(*scripts.call("restore", named, [*head, *args])))
 

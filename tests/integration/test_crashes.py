@@ -211,12 +211,28 @@ def test_job_that_kills_its_process_three_times_is_buried(
 
 
 def test_neighbours_of_a_poisonous_job_end_well(daemon: MakeDaemon, redis: redispy.Redis, records: Records) -> None:
-    """Jobs that merely shared a process with it may be run again, and are not lost."""
+    """Jobs that merely shared a process with it may be run again, and are neither lost nor buried with it."""
     tree = daemon(children=2, concurrency=3)
     poison = push(redis, "die")
     jids = push_many(redis, "record", [[number, 0.02] for number in range(60)])
     tree.wait_until(lambda: set(records.ended()) == set(jids), 20)
     tree.wait_until(lambda: redis.zcard("dead") == 1, 15)
     assert places(redis) == {poison: 1}
+    tree.wait_ready()
+    tree.stop()
+
+
+def test_jobs_that_crash_together_run_apart_before_one_is_buried(
+    daemon: MakeDaemon, redis: redispy.Redis, records: Records
+) -> None:
+    """Always in the same company: without the pause between them all six would have been in three crashes."""
+    tree = daemon(children=1, concurrency=6, queues=("high", "low"))
+    good = push_many(redis, "record", [[number, 0.5] for number in range(2)], queue="high")
+    poison = push(redis, "die", [0.2], queue="low")
+    good += push_many(redis, "record", [[number, 0.5] for number in range(3)], queue="low")
+    tree.wait_until(lambda: set(records.ended()) == set(good), 30)
+    tree.wait_until(lambda: redis.zcard("dead") == 1, 15)
+    assert places(redis) == {poison: 1}
+    assert records.started()[poison] == 3
     tree.wait_ready()
     tree.stop()

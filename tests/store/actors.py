@@ -16,7 +16,7 @@ from support.snapshot import jid_of
 
 from forkworker.errors import IdentityTaken, StoreUnavailable
 from forkworker.store import orphans, processes, sets, working
-from forkworker.store.orphans import Entry
+from forkworker.store.orphans import CRASHES_THAT_BURY, Entry
 from forkworker.store.processes import Beat
 from forkworker.store.sets import Promotion
 from store.reference import COUNTED, ENDS, TAKEN, Reference, listed
@@ -410,10 +410,16 @@ class Plan:
             identity,
             queue,
             [
-                Entry(payload, was, told(payload, bench.next_serial()) if was and before[payload] >= 2 else b"")
-                for payload, was in zip(newest_first, crashed, strict=True)
+                cls._entry(bench, payload, before[payload], apart=number % 2 == 0) if was else Entry(payload)
+                for number, (payload, was) in enumerate(zip(newest_first, crashed, strict=True))
             ],
         )
+
+    @staticmethod
+    def _entry(bench: Bench, payload: bytes, before: int, *, apart: bool) -> Entry:
+        form = told(payload, bench.next_serial()) if before >= CRASHES_THAT_BURY - 1 else b""
+        later = bench.now + 1.0 if apart and before == CRASHES_THAT_BURY - 2 else 0.0
+        return Entry(payload, crashed=True, buried_form=form, later=later)
 
     @staticmethod
     def _crashed(bench: Bench, identity: str, newest_first: list[bytes]) -> list[bool]:
@@ -506,6 +512,8 @@ class Keeper:
             job = json.loads(payload)
         except ValueError:
             return Promotion(payload, "", payload)
+        if self._bench.expected.crashes[payload]:  # set apart by a keeper
+            return Promotion(payload, job["queue"], payload)
         return Promotion(payload, job["queue"], json.dumps({**job, "enqueued_at": self._bench.now}).encode())
 
     def promote(self, source: str, fate: Fate) -> None:

@@ -157,6 +157,8 @@ class Reference:
                 buried += 1
                 del self.crashes[entry.payload]
                 self.sets["dead"][entry.buried_form] = now
+            elif entry.later and entry.payload not in self.sets["schedule"]:
+                self.sets["schedule"][entry.payload] = entry.later
             else:
                 self.names.add(queue)
                 self.queues[queue].insert(0, entry.payload)
@@ -195,7 +197,10 @@ class Reference:
             if self.sets[source].pop(p.payload, None) is None:
                 continue
             moved += 1
-            if p.queue:
+            if p.queue and p.new_payload == p.payload:
+                self.names.add(p.queue)
+                self.queues[p.queue].insert(0, p.payload)
+            elif p.queue:
                 self.push(p.queue, [p.new_payload])
             else:
                 self.sets["dead"][p.new_payload] = now

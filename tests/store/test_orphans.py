@@ -140,6 +140,41 @@ def test_crashes_are_remembered_for_72_hours_from_the_first(link: Link, redis: r
     assert expires(redis, counter(job(1)), 1000)
 
 
+def test_one_that_is_to_run_apart_waits_in_the_schedule(link: Link, redis: redispy.Redis) -> None:
+    put(redis, listed(), jobs(1, 2))
+
+    assert restore(link, Entry(job(2), crashed=True, later=NOW + 2), crashed(1)) == Restored(2, 2, 0)
+    assert world(redis) == {
+        **QUEUES,
+        "queue:default": jobs(1),
+        "schedule": {job(2): NOW + 2},
+        counter(job(1)): b"1",
+        counter(job(2)): b"1",
+    }
+
+
+def test_of_identical_payloads_one_waits_and_the_others_go_back(link: Link, redis: redispy.Redis) -> None:
+    """A sorted set holds them once."""
+    put(redis, listed(), [job(1), job(1)])
+    twin = Entry(job(1), crashed=True, later=NOW + 2)
+
+    assert restore(link, twin, twin) == Restored(2, 2, 0)
+    assert world(redis) == {
+        **QUEUES,
+        "queue:default": jobs(1),
+        "schedule": {job(1): NOW + 2},
+        counter(job(1)): b"2",
+    }
+
+
+def test_where_the_schedule_cannot_take_it_the_queue_does(link: Link, redis: redispy.Redis) -> None:
+    put(redis, listed(), jobs(1))
+    redis.set("schedule", "no set")
+
+    assert restore(link, Entry(job(1), crashed=True, later=NOW + 2)) == Restored(1, 1, 0)
+    assert world(redis) == {**QUEUES, "queue:default": jobs(1), "schedule": b"no set", counter(job(1)): b"1"}
+
+
 def test_the_third_crash_buries(link: Link, redis: redispy.Redis) -> None:
     put(redis, listed(), jobs(1, 2))
     redis.set(counter(job(1)), 2)

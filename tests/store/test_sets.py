@@ -81,9 +81,18 @@ def test_a_due_job_moves_to_the_tail_of_its_queue(link: Link, redis: redispy.Red
 
 def test_promoted_jobs_keep_the_order_in_which_they_were_due(link: Link, redis: redispy.Redis) -> None:
     redis.zadd("schedule", {job(number): NOW - 10 + number for number in (1, 2, 3)})
-    promotions = [Promotion(text, "default", text) for text in sets.due(link, NOW).payloads["schedule"]]
+    promotions = [Promotion(text, "default", text + b" ") for text in sets.due(link, NOW).payloads["schedule"]]
 
     assert sets.promote(link, "schedule", promotions, NOW) == 3
+    assert world(redis) == {"queues": {b"default"}, "queue:default": left([text + b" " for text in jobs(1, 2, 3)])}
+
+
+def test_one_that_stays_as_it_was_goes_back_to_the_head(link: Link, redis: redispy.Redis) -> None:
+    """It was taken from there once: the keeper has set it apart."""
+    redis.zadd("schedule", {job(1): NOW - 1})
+    put(redis, "queue:default", jobs(2, 3))
+
+    assert sets.promote(link, "schedule", [Promotion(job(1), "default", job(1))], NOW) == 1
     assert world(redis) == {"queues": {b"default"}, "queue:default": left(jobs(1, 2, 3))}
 
 
@@ -121,13 +130,13 @@ def test_two_keepers_that_have_read_the_same_move_each_job_once(link: Link, redi
 
 def test_a_whole_batch_is_moved_at_once(link: Link, redis: redispy.Redis) -> None:
     redis.zadd("retry", {job(number): number for number in range(sets.BATCH + 1)})
-    promotions = [Promotion(text, "default", text) for text in sets.due(link, NOW).payloads["retry"]]
+    promotions = [Promotion(text, "default", text + b" ") for text in sets.due(link, NOW).payloads["retry"]]
 
     assert sets.promote(link, "retry", promotions, NOW) == sets.BATCH
     assert world(redis) == {
         "retry": {job(sets.BATCH): sets.BATCH},
         "queues": {b"default"},
-        "queue:default": left(jobs(*range(sets.BATCH))),
+        "queue:default": left([text + b" " for text in jobs(*range(sets.BATCH))]),
     }
 
 
@@ -136,10 +145,10 @@ def test_large_payloads_are_moved_by_several_scripts_in_order(
 ) -> None:
     monkeypatch.setattr(batches, "MOST_BYTES", 100)
     redis.zadd("retry", {job(number): number for number in range(5)})
-    promotions = [Promotion(job(number), "default", job(number)) for number in range(5)]
+    promotions = [Promotion(job(number), "default", job(number, new=1)) for number in range(5)]
 
     assert sets.promote(link, "retry", promotions, NOW) == 5
-    assert world(redis) == {"queues": {b"default"}, "queue:default": left(jobs(*range(5)))}
+    assert world(redis) == {"queues": {b"default"}, "queue:default": left([job(n, new=1) for n in range(5)])}
 
 
 def test_the_dead_set_is_trimmed_by_number_and_by_age(redis: redispy.Redis, link: Link) -> None:

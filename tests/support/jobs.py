@@ -97,9 +97,10 @@ def verdict(kind: str) -> None:
 
 
 @forkworker.job(name="die")
-def die() -> None:
-    """End the process, as a bug in C code may."""
+def die(seconds: float = 0) -> None:
+    """End the process after a while, as a bug in C code may."""
     note("start")
+    time.sleep(seconds)
     os._exit(17)
 
 

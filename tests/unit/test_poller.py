@@ -30,14 +30,22 @@ class FakeLink:
     """Answers ``due`` as told, and notes every ``promote``."""
 
     def __init__(
-        self, retries: Sequence[bytes] = (), scheduled: Sequence[bytes] = (), next_at: float | None = None
+        self,
+        retries: Sequence[bytes] = (),
+        scheduled: Sequence[bytes] = (),
+        next_at: float | None = None,
+        crashes: bytes | None = None,
     ) -> None:
+        self._crashes = crashes
         self._due = [list(retries), list(scheduled), None if next_at is None else repr(next_at).encode()]
         self.commands: list[str] = []
         #: source -> (key of the new home, old payload, queue, new payload)
         self.promoted: dict[str, list[tuple[str, bytes, str, bytes]]] = {}
 
     def execute(self, *command: Any) -> Any:
+        if command[0] == "MGET":
+            self.commands.append("crashes")
+            return [self._crashes] * len(command[1:])
         evalsha, sha1, count, *rest = command
         assert evalsha == "EVALSHA"
         keys, args = rest[:count], rest[count:]
@@ -99,6 +107,20 @@ def test_what_is_due_goes_from_its_set_to_its_queue_with_a_new_enqueued_at() -> 
     ((home, old, queue, new),) = link.promoted["schedule"]
     assert (home, old, queue) == ("queue:high", scheduled, "high")
     assert json.loads(new) == {**json.loads(scheduled), "enqueued_at": NOW}
+
+
+@pytest.mark.parametrize(("crashes", "is_kept"), [(b"2", True), (None, False)], ids=["crashed", "never"])
+def test_a_job_that_waits_because_of_crashes_keeps_its_bytes(crashes: bytes | None, *, is_kept: bool) -> None:
+    """They are counted by them; other clients may write enqueued_at into what they schedule, too."""
+    waiting = job(queue="low", enqueued_at=1.5)
+    link = FakeLink(scheduled=[waiting], crashes=crashes)
+
+    poll(link)
+
+    ((_, old, _, new),) = link.promoted["schedule"]
+    assert old == waiting
+    assert (new == waiting) is is_kept
+    assert link.commands == ["due", "crashes", "promote"]
 
 
 @pytest.mark.parametrize("fields", [{}, {"queue": None}, {"queue": ""}, {"queue": 7}, {"queue": ["a"]}], ids=str)
