@@ -88,9 +88,11 @@ class Beats:
         for record in records:
             queue = self._settings.queue_names[record.queue]
             text = record.head if record.is_whole else long.get(record.key, b"")
+            # one that Ruby cannot read would be an error instead of the whole page
+            is_readable = payload.is_common_json(text)
             work = {
                 "queue": queue,
-                "payload": text.decode("utf-8", "replace") or _placeholder(record, queue),
+                "payload": text.decode() if is_readable else _placeholder(record, queue),
                 "run_at": int(record.started_at),
             }
             shown[f"thread{record.thread}"] = json.dumps(work)
@@ -108,5 +110,5 @@ class Beats:
 
 
 def _placeholder(record: Record, queue: str) -> str:
-    name, jid = payload.name_and_jid(record.head)
+    name, jid = (text.encode("utf-8", "replace").decode() for text in payload.name_and_jid(record.head))
     return json.dumps({"class": name, "args": [f"({record.length} bytes)"], "jid": jid, "queue": queue})

@@ -108,7 +108,7 @@ def _may_retry(job: dict[str, Any], error: BaseException, count: int, most: int,
 def _count_fields(job: dict[str, Any], count: int, now: float) -> dict[str, Any]:
     """The Web UI needs failed_at for the first failure and retried_at for later ones."""
     fields: dict[str, Any] = {"retry_count": count}
-    if "failed_at" not in job:
+    if not isinstance(job.get("failed_at"), int | float):
         fields["failed_at"] = now
     if count > 0:
         fields["retried_at"] = now

@@ -23,11 +23,16 @@ Fields = dict[str, Any]
 
 #: Sidekiq cuts messages here
 MOST_MESSAGE_CHARACTERS = 10_000
+#: Ruby's JSON gives up here
+MOST_NESTING = 100
 #: integers from here on are milliseconds (Sidekiq 8), below they are seconds
 LEAST_MILLISECONDS = 100_000_000_000
 
 _NAME = re.compile(rb'"class"\s*:\s*("(?:[^"\\]|\\.)*")')
 _JID = re.compile(rb'"jid"\s*:\s*("(?:[^"\\]|\\.)*")')
+#: Sidekiq's Web UI prints the fields it does not know, kwargs among them, without escaping.  In JSON these
+#: characters stand in strings only, where they can be written by number.
+_MARKUP = re.compile(r"[<>&]")
 
 
 def _refuse_constant(name: str) -> None:
@@ -46,6 +51,11 @@ def new_jid() -> str:
 
 def encode(fields: Fields) -> bytes:
     """Return the payload's bytes; raises TypeError or ValueError for what JSON cannot carry."""
+    kwargs = fields.get("kwargs")
+    if kwargs and isinstance(kwargs, dict):
+        text = _encode(kwargs)
+        if _MARKUP.search(text):
+            fields = {**fields, "kwargs": _MARKUP.sub(lambda found: f"\\u{ord(found[0]):04x}", text)}
     return _encode(fields).encode()
 
 
@@ -65,7 +75,33 @@ def decode(payload: bytes) -> Fields:
         raise MalformedPayload("no field 'class' with the name of a job")
     if not isinstance(fields.get("args", []), list):
         raise MalformedPayload("the field 'args' is not a list")
+    if isinstance(fields.get("kwargs"), str):
+        fields["kwargs"] = _unfold(fields["kwargs"])
     return fields
+
+
+def _unfold(text: str) -> Any:
+    """Read keyword arguments that stand as a text, because of the markup in them; another text stays as it is."""
+    try:
+        kwargs = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return kwargs if isinstance(kwargs, dict) else text
+
+
+def is_common_json(payload: bytes) -> bool:
+    """Whether Ruby reads this payload, too: no lone surrogates, and nested no deeper than its parser goes."""
+    try:
+        fields = decode(payload)
+        json.dumps(fields, ensure_ascii=False).encode()
+    except (MalformedPayload, ValueError, RecursionError):
+        return False
+    return payload.count(b"[") + payload.count(b"{") <= MOST_NESTING or _depth(fields) <= MOST_NESTING
+
+
+def _depth(value: object) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0) if isinstance(value, dict | list) else 0
 
 
 def name_and_jid(head: bytes) -> tuple[str, str]:
@@ -94,15 +130,22 @@ def instant(value: object) -> float | None:
 def describe_error(error: BaseException) -> tuple[str, str]:
     """Return class and message of an error, in the length that Sidekiq keeps."""
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    # without <locals>: Sidekiq's Web UI takes it for a tag
+    name = kind.__qualname__.replace("<locals>.", "")
+    name = name if kind.__module__ == "builtins" else f"{kind.__module__}.{name}"
     try:
         message = str(error)
     except BaseException as failure:  # noqa: BLE001 - a user's __str__ may raise anything
         message = f"(its message cannot be shown: {type(failure).__name__})"
-    return name, message.encode("utf-8", "replace").decode()[:MOST_MESSAGE_CHARACTERS]
+    return name, _text(message)[:MOST_MESSAGE_CHARACTERS]
+
+
+def _text(characters: str) -> str:
+    """Return a text that UTF-8, and so any other program, can carry: names of files may be none."""
+    return characters.encode("utf-8", "replace").decode()
 
 
 def pack_backtrace(lines: Sequence[str]) -> str:
     """Return lines in Sidekiq's form; escaped, as its Web UI prints them as they are."""
-    escaped = [html.escape(line, quote=False) for line in lines]
+    escaped = [html.escape(_text(line), quote=False) for line in lines]
     return base64.b64encode(zlib.compress(json.dumps(escaped).encode())).decode()

@@ -215,6 +215,8 @@ def test_a_delay_without_end_still_makes_a_score_that_the_web_ui_can_show(second
     [
         ({}, {"retry_count": 0, "failed_at": NOW}),
         ({"retry_count": None}, {"retry_count": 0, "failed_at": NOW}),
+        ({"failed_at": None}, {"retry_count": 0, "failed_at": NOW}),
+        ({"failed_at": "yesterday"}, {"retry_count": 0, "failed_at": NOW}),
         ({"retry_count": -1}, {"retry_count": 0, "failed_at": NOW}),
         ({"retry_count": 0, "failed_at": 5.5}, {"retry_count": 1, "failed_at": 5.5, "retried_at": NOW}),
         ({"retry_count": 7, "failed_at": 5.5}, {"retry_count": 8, "failed_at": 5.5, "retried_at": NOW}),
@@ -222,7 +224,18 @@ def test_a_delay_without_end_still_makes_a_score_that_the_web_ui_can_show(second
         ({"retry_count": 24, "failed_at": 5.5}, {"retry_count": 25, "failed_at": 5.5, "retried_at": NOW}),
         ({"retry_count": 1, "failed_at": 5}, {"retry_count": 2, "failed_at": 5, "retried_at": NOW}),
     ],
-    ids=["first", "null", "retry now, unfailed", "second", "ninth", "failed_at lost", "last", "milliseconds"],
+    ids=[
+        "first",
+        "null",
+        "no time",
+        "a text",
+        "retry now, unfailed",
+        "second",
+        "ninth",
+        "failed_at lost",
+        "last",
+        "milliseconds",
+    ],
 )
 def test_the_times_of_failures_are_those_the_detail_page_needs(before: dict[str, Any], after: dict[str, Any]) -> None:
     fields = told(decide(job(**before)))

@@ -105,6 +105,56 @@ def test_what_json_cannot_carry_is_not_encoded(value: Any) -> None:
         payload.encode({"class": "x", "args": [value]})
 
 
+# Keyword arguments, which the Web UI prints as they are
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [{}, {"a": 1}, {"a": "<script>&</script>"}, {"<b>": {"c": ["x > y", None, "\\", '"', "é"]}}],
+    ids=["none", "plain", "markup", "markup in a key"],
+)
+def test_keyword_arguments_come_back_whatever_is_in_them(kwargs: dict[str, Any]) -> None:
+    fields = {"class": "a", "args": [], "kwargs": kwargs}
+
+    assert payload.decode(payload.encode(fields)) == fields
+
+
+def test_keyword_arguments_stand_as_an_object_as_long_as_there_is_no_markup_in_them() -> None:
+    plain, marked = {"class": "a", "kwargs": {"b": "c"}}, {"class": "a", "kwargs": {"b": "<c>&"}}
+
+    assert json.loads(payload.encode(plain))["kwargs"] == {"b": "c"}
+    assert json.loads(payload.encode(marked))["kwargs"] == r'{"b":"\u003cc\u003e\u0026"}'
+    assert marked["kwargs"] == {"b": "<c>&"}, "the caller's fields stay as they are"
+
+
+@pytest.mark.parametrize("kwargs", ["no JSON", "[1]", "7", "[" * 100_000], ids=["text", "list", "number", "deep"])
+def test_a_text_that_holds_no_keyword_arguments_stays_a_text(kwargs: str) -> None:
+    assert payload.decode(payload.encode({"class": "a", "kwargs": kwargs}))["kwargs"] == kwargs
+
+
+# What others can read
+
+
+@pytest.mark.parametrize(
+    ("text", "is_common"),
+    [
+        (b'{"class":"a","args":[{"b":"\\u00e9"}]}', True),
+        (b'{"class":"a","args":["\\ud83d\\ude00"]}', True),
+        (b'{"class":"a","args":["\\ud83d"]}', False),
+        (b'{"class":"a","args":["\xed\xa0\xbd"]}', False),
+        (b'{"class":"a","args":["\xff"]}', False),
+        (b'{"class":"a","args":' + b"[" * 99 + b"]" * 99 + b"}", True),
+        (b'{"class":"a","args":' + b"[" * 100 + b"]" * 100 + b"}", False),
+        (b'{"class":"a","args":[' + b"[]," * 200 + b"[]]}", True),
+        (b'{"class":"a","args":[1', False),
+        (b"", False),
+    ],
+    ids=["plain", "a pair", "half of a pair", "half in bytes", "latin", "deep", "too deep", "broad", "cut", "empty"],
+)
+def test_what_ruby_cannot_read_is_told_apart(text: bytes, is_common: bool) -> None:
+    assert payload.is_common_json(text) is is_common
+
+
 @pytest.mark.parametrize(
     ("text", "fields"),
     [
@@ -239,6 +289,14 @@ def test_an_error_is_described_by_its_class_and_message() -> None:
     assert payload.describe_error(MalformedPayload("no")) == ("forkworker.errors.MalformedPayload", "no")
 
 
+def test_the_class_of_an_error_of_a_function_has_nothing_that_looks_like_a_tag() -> None:
+    class OwnError(Exception):
+        pass
+
+    name, _ = payload.describe_error(OwnError())
+    assert re.fullmatch(r"[\w.]+\.OwnError", name)
+
+
 def test_a_message_is_cut_at_10_000_characters() -> None:
     assert payload.describe_error(ValueError("é" * 10_001)) == ("ValueError", "é" * 10_000)
 
@@ -252,7 +310,7 @@ def test_a_backtrace_is_strict_base64_of_zlib_of_a_json_array_with_html_escaped(
     assert json.loads(zlib.decompress(raw)) == [
         "&lt;frozen x&gt;:1:in &lt;module&gt;",
         "a &amp; b 'c' \"d\"",
-        "é\ud800" * 100,
+        "é?" * 100,
     ]
 
 
