@@ -14,8 +14,8 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from forkworker.errors import ExitCode, IdentityTaken, StoreUnavailable
-from forkworker.runtime import order
 from forkworker.runtime.ledger import Ledger
+from forkworker.runtime.order import Order, Plan
 from forkworker.runtime.outcome import Ended, Interrupted, NotStarted, Outcome
 from forkworker.runtime.waiting import Alarm, Catch, Waits
 from forkworker.store import working
@@ -70,6 +70,7 @@ class Exchange:
         self._alarm = Alarm()
         self._ended: SimpleQueue[Ended] = SimpleQueue()
         self._ledger = Ledger()
+        self._order = Order(settings.queues)
         self._link = Link(settings.redis_url, preload=working.SCRIPTS)
         self._waits = Waits(settings.redis_url, settings.queue_names, board, clock, self._alarm)
         self._identity = ""
@@ -245,17 +246,17 @@ class Exchange:
         permit = self._board.start_permit  # before the epoch is looked at
         count = self._wanted()
         self._ledger.make_batch(self._identity, self._clock.now())
-        queues = order.of_fetch(self._settings.queues) if count else []
+        plan = self._order.plan(count) if count else None
         commands = [self._ledger.command] if self._ledger.command else []
-        if count:
-            commands.append(working.fetch(self._identity, queues, count))
+        if plan:
+            commands.append(working.fetch(self._identity, *plan))
         if not commands:
             return False
         replies = self._link.pipeline(commands)
         if self._ledger.command:
             self._confirm(replies[0])
-        if count:
-            self._take(queues, replies[-1], permit)
+        if plan:
+            self._take(plan, replies[-1], permit)
             self._wait_or_not()
         return True
 
@@ -270,8 +271,9 @@ class Exchange:
                 "a queue, the retry or the dead set is a key of another type: see docs/operations.md"
             )
 
-    def _take(self, queues: list[str], fetched: list[list[bytes]], permit: int) -> None:
-        for queue, payloads in zip(queues, fetched, strict=False):
+    def _take(self, plan: Plan, fetched: list[list[bytes]], permit: int) -> None:
+        self._order.note(plan, [len(payloads) for payloads in fetched])
+        for queue, payloads in zip(plan.queues, fetched, strict=False):
             name = keys.working(self._identity, queue)
             for payload in payloads:
                 self._hand.take(payload, queue, name, permit)

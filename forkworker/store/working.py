@@ -45,10 +45,10 @@ def register(identity: str, queues: Sequence[str], origin: str) -> list[Command]
     return [("HSET", keys.ORIGINS, identity, origin), ("SADD", keys.WORKING, *lists)]
 
 
-def fetch(identity: str, queues: Sequence[str], count: int) -> Command:
-    """Return what takes up to ``count`` payloads, from the first queue first."""
+def fetch(identity: str, queues: Sequence[str], count: int, shares: Sequence[int] = ()) -> Command:
+    """Return what takes up to ``count`` payloads: so many from each queue, or all from the first that has them."""
     pairs = [key for queue in queues for key in (keys.queue(queue), keys.working(identity, queue))]
-    return scripts.call("fetch", [keys.taken(identity), *pairs], [count])
+    return scripts.call("fetch", [keys.taken(identity), *pairs], [count, *shares])
 
 
 def settle(identity: str, number: int, settlements: Sequence[Settlement], now: float) -> Command:

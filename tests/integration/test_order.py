@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ from support.snapshot import places
 from support.waiting import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import redis as redispy
     from support.daemon import Daemon
@@ -86,14 +87,31 @@ def test_job_of_a_higher_queue_overtakes_those_that_wait(
     tree.stop()
 
 
-def test_weighted_queues_share_in_proportion(daemon: MakeDaemon, redis: redispy.Redis, records: Records) -> None:
-    for name in ("often", "seldom"):
-        push_many(redis, "record", [[name] for _ in range(900)], queue=name)
-    tree = daemon(children=1, concurrency=1, queues=["often,4", "seldom,1"])
-    tree.wait_until(lambda: len(records.starts()) >= 400, 20)
-    first = [event.key for event in records.starts()[:400]]
-    assert 0.1 <= first.count("seldom") / 400 <= 0.32
-    tree.wait_until(lambda: len(records.ends()) == 1800, 30)
+def assert_shares(started: Sequence[str], weights: dict[str, int], *, stretch: int = 2000) -> None:
+    """Check that over any so many jobs each queue is within 10 % of its weight."""
+    counts = Counter(started[:stretch])
+    for i in range(stretch, len(started) + 1):
+        for name, weight in weights.items():
+            exact = stretch * weight / sum(weights.values())
+            assert abs(counts[name] - exact) <= exact / 10, (name, counts, f"the {stretch} jobs before number {i}")
+        if i < len(started):
+            counts[started[i]] += 1
+            counts[started[i - stretch]] -= 1
+
+
+def test_weighted_queues_share_in_proportion_over_any_2000_jobs(
+    daemon: MakeDaemon, redis: redispy.Redis, records: Records
+) -> None:
+    """Row 2 of the jobs' side: none of the queues gets empty meanwhile."""
+    weights = {"high": 6, "default": 3, "low": 1}
+    for name, weight in weights.items():
+        push_many(redis, "record", [[name]] * (1000 * weight + 500), queue=name)
+    tree = daemon(children=2, concurrency=5, queues=[f"{name},{weight}" for name, weight in weights.items()])
+    tree.wait_until(lambda: sum(map(redis.llen, (f"queue:{name}" for name in weights))) == 0, 60)
+    tree.wait_until(lambda: len(records.ends()) == 11_500, 10)
+    started = [event.key for event in records.starts()]
+    assert_shares(started[:10_000], weights)
+    assert len({event.pid for event in records.starts()}) == 2
     tree.stop()
 
 

@@ -229,16 +229,16 @@ class Owner:
 
     # Redis
 
-    def trade(self, count: int, queues: Sequence[str], fate: Fate) -> None:
+    def trade(self, count: int, queues: Sequence[str], fate: Fate, shares: Sequence[int] = ()) -> None:
         """Settle and fetch in one round trip."""
         self.batch = self.batch or self._next_batch()
         commands, predictions, kinds = [], [], []
         if batch := self.batch:
             commands, predictions, kinds = [batch.command], [self._settling(batch)], ["settle"]
         if count and not self.in_doubt and not self.stuck:  # one declared dead may try: the fence stands
-            commands.append(working.fetch(self.identity, queues, count))
+            commands.append(working.fetch(self.identity, queues, count, shares))
             identity = self.identity
-            predictions.append(lambda: self.bench.expected.fetch(identity, queues, count))
+            predictions.append(lambda: self.bench.expected.fetch(identity, queues, count, shares))
             kinds.append("fetch")
         if not commands:
             return

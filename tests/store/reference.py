@@ -71,18 +71,27 @@ class Reference:
         self.registered.update(lists)
         return len(self.registered) - before
 
-    def fetch(self, identity: str, queues: Sequence[str], count: int) -> Any:
+    def fetch(self, identity: str, queues: Sequence[str], count: int, shares: Sequence[int] = ()) -> Any:
         if identity in self.taken:
             return TAKEN
         fetched: list[list[bytes]] = []
-        for queue in queues:
-            wanted = count - sum(map(len, fetched))
-            fetched.append(self.queues[queue][:wanted])
-            del self.queues[queue][:wanted]
-            self.lists[listed(identity, queue)] += fetched[-1]
-            if wanted <= len(fetched[-1]):
+        for queue, share in zip(queues, shares or [count] * len(queues), strict=True):
+            fetched.append(self._fetch(identity, queue, min(share, count)))
+            count -= len(fetched[-1])
+            if not count:
                 break
+        for queue, share, payloads in zip(queues, shares, fetched, strict=False):
+            if len(payloads) == share:
+                more = self._fetch(identity, queue, count)
+                payloads.extend(more)
+                count -= len(more)
         return fetched
+
+    def _fetch(self, identity: str, queue: str, most: int) -> list[bytes]:
+        payloads = self.queues[queue][:most]
+        del self.queues[queue][:most]
+        self.lists[listed(identity, queue)] += payloads
+        return payloads
 
     def move(self, identity: str, queue: str) -> bytes | None:
         """LMOVE, as a wait does it: no script, so no fence."""

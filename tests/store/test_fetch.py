@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.store
 
 
-def fetch(link: Link, queues: Sequence[str], count: int, owner: str = ALICE) -> list[list[bytes]]:
-    fetched: list[list[bytes]] = link.execute(*working.fetch(owner, queues, count))
+def fetch(
+    link: Link, queues: Sequence[str], count: int, owner: str = ALICE, shares: Sequence[int] = ()
+) -> list[list[bytes]]:
+    fetched: list[list[bytes]] = link.execute(*working.fetch(owner, queues, count, shares))
     return fetched
 
 
@@ -84,6 +86,43 @@ def test_an_empty_queue_is_passed_over(link: Link, redis: redispy.Redis) -> None
 
     assert fetch(link, ["high", "default", "low"], 5) == [[], [], jobs(1)]
     assert world(redis) == {listed("low"): jobs(1)}
+
+
+@pytest.mark.parametrize(
+    ("stored", "count", "shares", "taken"),
+    [
+        pytest.param((3, 3, 3), 4, (2, 1, 1), ([1, 2], [1], [1]), id="each has its share"),
+        pytest.param((3, 3, 3), 2, (2, 1, 1), ([1, 2],), id="never more than the count"),
+        pytest.param((3, 3, 3), 3, (2, 0, 1), ([1, 2], [], [1]), id="no share"),
+        pytest.param((1, 3, 3), 4, (2, 1, 1), ([1], [1, 2], [1]), id="what one lacks comes from the next"),
+        pytest.param((3, 0, 3), 4, (1, 2, 1), ([1, 2, 3], [], [1]), id="or from the one before"),
+        pytest.param((0, 2, 3), 4, (3, 0, 1), ([], [1, 2], [1, 2]), id="also from one without a share"),
+        pytest.param((0, 1, 1), 9, (5, 1, 3), ([], [1], [1]), id="all there are"),
+        pytest.param((0, 0, 0), 4, (2, 1, 1), ([], [], []), id="nothing there"),
+    ],
+)
+def test_queues_with_shares_give_so_many_and_make_up_for_each_other(
+    link: Link,
+    redis: redispy.Redis,
+    *,
+    stored: tuple[int, ...],
+    count: int,
+    shares: tuple[int, ...],
+    taken: tuple[list[int], ...],
+) -> None:
+    names = ("high", "default", "low")
+    for name, length in zip(names, stored, strict=True):
+        if length:
+            put(redis, f"queue:{name}", jobs(*range(1, length + 1)))
+
+    fetched = fetch(link, names, count, shares=shares)
+
+    assert fetched == [jobs(*numbers) for numbers in taken]
+    expected = {}
+    for name, length, numbers in zip(names, stored, [*taken, [], []], strict=False):
+        expected[f"queue:{name}"] = left(jobs(*range(len(numbers) + 1, length + 1)))
+        expected[listed(name)] = left(jobs(*numbers))
+    assert world(redis) == {key: payloads for key, payloads in expected.items() if payloads}
 
 
 def test_what_was_fetched_before_stays_and_is_older(link: Link, redis: redispy.Redis) -> None:

@@ -52,6 +52,7 @@ slots = st.integers(0, OWNERS - 1)
 keeper_numbers = st.integers(0, KEEPERS - 1)
 queue_names = st.sampled_from(QUEUES)
 orders = st.permutations(QUEUES)
+shares = st.one_of(st.just(()), st.tuples(st.integers(0, 3), st.integers(0, 3)))
 #: half of all commands are answered
 fates = st.sampled_from([*[Fate.ANSWERED] * 5, Fate.UNANSWERED, Fate.HALF, Fate.LATE, Fate.LATE, Fate.NEVER])
 kinds = st.sampled_from(["done", "done", "failed", "retry", "bury", "reject"])
@@ -112,8 +113,10 @@ class Model(RuleBasedStateMachine):
 
     # Owners
 
-    @rule(slot=slots, count=st.integers(0, 4), order=orders, fate=fates, step=st.integers(0, 2))
-    def take_a_turn(self, slot: int, count: int, order: list[str], fate: Fate, step: int) -> None:
+    @rule(slot=slots, count=st.integers(0, 4), order=orders, shares=shares, fate=fates, step=st.integers(0, 2))
+    def take_a_turn(
+        self, slot: int, count: int, *, order: list[str], shares: tuple[int, ...], fate: Fate, step: int
+    ) -> None:
         """Reconcile if in doubt, or settle and fetch."""
         owner = self.owners[slot]
         if owner.stuck:
@@ -121,7 +124,7 @@ class Model(RuleBasedStateMachine):
         elif owner.in_doubt and not owner.is_taken:
             owner.reconcile(fate, step)
         else:
-            owner.trade(count, order, fate)
+            owner.trade(count, order, fate, shares)
 
     @rule(slot=slots, queue=queue_names, fate=fates)
     def wait(self, slot: int, queue: str, fate: Fate) -> None:
