@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import logging
+import math
 import os
 import random
 import select
@@ -143,7 +144,8 @@ class Child:
             sys.stderr.flush()
 
     def _patience(self) -> float:
-        return _STOP_CHECK_SECONDS if self._gate == Gate.STOP else TICK_SECONDS
+        is_urgent = self._gate == Gate.STOP and math.isfinite(min(self._deadlines))
+        return _STOP_CHECK_SECONDS if is_urgent else TICK_SECONDS
 
     # Called by the exchange thread: the first job may keep the GIL from everybody else.
 
@@ -197,8 +199,12 @@ class Child:
     def _is_over(self) -> bool:
         if self._gate != Gate.STOP:
             return False
-        deadlines = [deadline for deadline in (self._own_deadline, self._board.deadline) if deadline]
-        return self._service.is_drained or self._clock.monotonic() >= min(deadlines)
+        return self._service.is_drained or self._clock.monotonic() >= min(self._deadlines)
+
+    @property
+    def _deadlines(self) -> list[float]:
+        """Of a stop; infinite while its master has it finish what it runs."""
+        return [deadline for deadline in (self._own_deadline, self._board.deadline) if deadline]
 
     def _show(self) -> None:
         busy = self._board.busy

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ OPTIONS = (
     Option("control", values.WORDS, "--control", "FORKWORKER_CONTROL", "control"),
     Option("log_level", values.choice(*LOG_LEVELS), "--log-level", "FORKWORKER_LOG_LEVEL", "log.level"),
     Option("log_format", values.choice(*LOG_FORMATS), "--log-format", "FORKWORKER_LOG_FORMAT", "log.format"),
+    Option("drain_timeout", values.SECONDS, "", "FORKWORKER_DRAIN_TIMEOUT", "drain_timeout"),
     Option("lease", values.SECONDS, "", "FORKWORKER_LEASE", "lease"),
     Option("preload", values.SWITCH, "--no-preload", "FORKWORKER_PRELOAD", "preload"),
 )
@@ -104,6 +106,24 @@ def redis_url(environ: Mapping[str, str] | None = None, directory: Path | None =
     return url or DEFAULT_REDIS_URL
 
 
+def working_directory(environ: Mapping[str, str] | None = None) -> Path:
+    """Return the working directory by the name that it was entered by, where that can be known.
+
+    A link in it, say ``current``, leads to new code after a deploy; what the kernel calls it does not.
+    """
+    environ = os.environ if environ is None else environ
+    here = Path.cwd()
+    names = [Path(environ.get("PWD", "")), *Path(sys.argv[0]).parents]
+    return next((name for name in names if name.is_absolute() and _leads_to(name, here)), here)
+
+
+def _leads_to(name: Path, folder: Path) -> bool:
+    try:
+        return name.samefile(folder)
+    except (OSError, ValueError):
+        return False
+
+
 def control_folder(environ: Mapping[str, str] | None = None) -> str:
     """Return the folder in which masters that were told no path have their control sockets."""
     environ = os.environ if environ is None else environ
@@ -139,7 +159,7 @@ class _Lookup:
     def __init__(self, flags: Mapping[str, Any], environ: Mapping[str, str] | None, directory: Path | None) -> None:
         self.flags = flags
         self.environ = os.environ if environ is None else environ
-        self.directory = (directory or Path()).absolute()
+        self.directory = directory.absolute() if directory else working_directory(environ)
         self.file = self._open_file()
 
     def find(self, option: Option) -> Found | None:

@@ -23,7 +23,9 @@ from forkworker.errors import ExitCode
 from forkworker.hooks import hooks
 from forkworker.settings import Settings
 from forkworker.unix import packets, signals
+from forkworker.unix.board import VERSION as BOARD_VERSION
 from forkworker.unix.board import Board
+from forkworker.version import VERSION
 
 _ADOPTION_CHECK_SECONDS = 0.0005
 #: characters of a traceback that fit into a message in any script
@@ -54,15 +56,21 @@ class ForkServer:
         """Do what the master asks for."""
         while packet := self._channel.wait():
             if packet.kind == "load":
-                self._load(Settings.from_dict(packet.fields["settings"]))
+                self._load(Settings.from_dict(packet.fields["settings"]), packet.fields["board"])
             elif packet.kind == "spawn":
                 self._spawn(packet.fields["slot"], *packet.descriptors)
         return ExitCode.OK
 
-    def _load(self, settings: Settings) -> None:
+    def _load(self, settings: Settings, board: int) -> None:
         self._settings = settings
         logs.configure(settings.log_level, settings.log_format, "forkserver")
         setproctitle(f"forkworker: forkserver [{settings.tag}]")
+        if board != BOARD_VERSION:
+            reason = f"forkworker {VERSION} cannot serve under a master of another version: restart the whole of it"
+            self._channel.send("failed", reason=reason, traceback="")
+            return
+        with contextlib.suppress(OSError):  # another folder than the master's, if its name leads elsewhere by now
+            os.chdir(settings.directory)
         try:
             if settings.preload:
                 for app in settings.apps:

@@ -49,6 +49,8 @@ class Settings:
     log_level: str = "info"
     log_format: str = "text"
     lease: float = 60.0
+    #: what running jobs get when their child is replaced; 0: as long as they need
+    drain_timeout: float = 0.0
     preload: bool = True
     #: the host part of identities (Heroku's DYNO, else the host's name)
     hostname: str = ""
@@ -83,6 +85,8 @@ class Settings:
             wrong.append(f"concurrency is {self.concurrency}: it must be from 1 to {MOST_THREADS}")
         if self.timeout < 0:
             wrong.append(f"timeout is {self.timeout:g}: it cannot be negative")
+        if self.drain_timeout < 0:
+            wrong.append(f"drain_timeout is {self.drain_timeout:g}: it cannot be negative")
         if self.lease < LEAST_LEASE_SECONDS:
             wrong.append(f"lease is {self.lease:g}: at least {LEAST_LEASE_SECONDS:g} seconds are needed")
         if not self.queues:

@@ -1,4 +1,4 @@
-"""``forkworker quiet``, ``resume`` and ``stop``: finds the master that is meant, and talks to it.
+"""``forkworker quiet``, ``resume``, ``rolling-restart`` and ``stop``: finds the master that is meant, and talks to it.
 
 Only ever through its control socket: a pid alone, from a file that may be years old, is never signalled.
 """
@@ -68,6 +68,20 @@ def resume(args: Namespace) -> int:
     master = the_master(args)
     control.ask(master.path, {"command": "resume"}, ANSWER_SECONDS)
     output.say(f"{master} resumes")
+    return ExitCode.OK
+
+
+def add_rolling_restart_arguments(parser: ArgumentParser) -> None:
+    """Add the flags of ``rolling-restart``."""
+    add_selection(parser)
+    parser.add_argument("--wait", action="store_true", help="return when every slot runs the new code, or it failed")
+
+
+def rolling_restart(args: Namespace) -> int:
+    """Bring up the app's code as it is now, in place of that which runs."""
+    master = the_master(args)
+    control.ask(master.path, {"command": "rolling-restart", "wait": args.wait}, None if args.wait else ANSWER_SECONDS)
+    output.say(f"{master} {'runs the new code' if args.wait else 'brings up the new code'}")
     return ExitCode.OK
 
 

@@ -86,6 +86,14 @@ def _parser(argv: Sequence[str]) -> Parser:
     _add_loading(commands, "check", "load configuration and app as run would, and report all problems")
     control.add_quiet_arguments(_add(commands, "quiet", "let running jobs finish, and take no others", control.quiet))
     control.add_selection(_add(commands, "resume", "take jobs again", control.resume))
+    control.add_rolling_restart_arguments(
+        _add(
+            commands,
+            "rolling-restart",
+            "bring up new code, child by child; no job is interrupted",
+            control.rolling_restart,
+        )
+    )
     control.add_selection(_add(commands, "stop", "stop a master and all below it, and wait for the end", control.stop))
     status.add_arguments(_add(commands, "status", "show masters, children, running jobs, queues", status.run))
     _add_quickstart(commands, argv)

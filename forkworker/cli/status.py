@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from forkworker import config
@@ -81,6 +82,7 @@ def _master(master: dict[str, Any]) -> Iterator[str]:
     yield fit(f"master {master.get('pid')} {master.get('tag')}: {master.get('state')} for {age}", WIDTH)
     yield fit(f"  forkworker {master.get('version')} on {master.get('hostname')}", WIDTH)
     yield fit(f"  queues {', '.join(map(str, master.get('queues') or ()))}", WIDTH)
+    yield from (f"  {line}" for line in textwrap.wrap(output.printable(str(master.get("note") or "")), WIDTH - 2))
     for child in master.get("children") or ():
         yield from _child(child)
 

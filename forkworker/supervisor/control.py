@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
     from forkworker.settings import Settings
 
-    #: an answer, or the wish that must come true before "ok" is said
-    Answer = dict[str, Any] | Callable[[], bool]
+    #: asked again and again until there is an answer
+    Wish = Callable[[], dict[str, Any] | None]
+    Answer = dict[str, Any] | Wish
 
 _MOST_REQUEST_BYTES = 64 * 1024
 _MOST_CLIENTS = 100
 
 
 class Client:
-    """One connection: a request comes in, one answer goes out, once ``is_true`` holds."""
+    """One connection: a request comes in, one answer goes out, at once or when the wish has come true."""
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
@@ -34,7 +35,7 @@ class Client:
         self.received = b""
         #: what its buffer had no room for yet
         self.to_send = b""
-        self.is_true: Callable[[], bool] | None = None
+        self.wish: Wish | None = None
 
 
 class ControlServer:
@@ -70,9 +71,9 @@ class ControlServer:
     def answer_waiting(self) -> None:
         """Answer those whose wish has come true."""
         for client in list(self._clients.values()):
-            if client.is_true and client.is_true():
-                client.is_true = None
-                self._send(client, {"ok": True})
+            if client.wish and (answer := client.wish()):
+                client.wish = None
+                self._send(client, answer)
 
     def close(self) -> None:
         """Hang up on everybody, the last thing before the master exits, and remove the socket."""
@@ -119,7 +120,7 @@ class ControlServer:
             self._send(client, {"ok": False, "error": str(error)})
             return
         if callable(answer):
-            client.is_true = answer
+            client.wish = answer
         else:
             self._send(client, answer)
 

@@ -39,6 +39,10 @@ class Crew:
         self.keeper: Helper | None = None
         self.forkserver: Helper | None = None
         self.leash: Helper | None = None
+        #: a forkserver that loads new code
+        self.incoming: Helper | None = None
+        #: forkservers that are not needed any more, and about to end
+        self._retired: list[Helper] = []
         #: whether the forkserver can fork
         self.app_is_loaded = False
         #: how often the forkserver died since it last had loaded the app
@@ -47,7 +51,8 @@ class Crew:
 
     def __iter__(self) -> Iterator[Helper]:
         """Yield those that are there."""
-        return iter([helper for helper in (self.keeper, self.forkserver, self.leash) if helper])
+        helpers = (self.keeper, self.forkserver, self.leash, self.incoming, *self._retired)
+        return iter([helper for helper in helpers if helper])
 
     def start_leash(self) -> None:
         """Start an embedded Redis, if one is wanted; the keeper holds its leash, too."""
@@ -63,6 +68,32 @@ class Crew:
         """Start a forkserver, which begins to load the app."""
         self.app_is_loaded = False
         self.forkserver = helpers.start_forkserver(self._settings, self._clock.monotonic())
+
+    def start_incoming(self) -> None:
+        """Start a forkserver that loads the app as it is now, beside the one there is."""
+        self.incoming = helpers.start_forkserver(self._settings, self._clock.monotonic())
+
+    def take_incoming(self) -> None:
+        """Fork by the incoming forkserver from now on; the old one ends."""
+        self._retire(self.forkserver)
+        self.forkserver, self.incoming = self.incoming, None
+        self.app_is_loaded, self.forkserver_deaths = True, 0
+
+    def drop_incoming(self) -> None:
+        """End the incoming forkserver, if there is one."""
+        self._retire(self.incoming)
+        self.incoming = None
+
+    def _retire(self, helper: Helper | None) -> None:
+        if helper:
+            helper.kill()  # it has nothing to lose, and may be in the middle of a long import
+            self._retired.append(helper)
+
+    def renew_keeper(self) -> None:
+        """End the keeper, which may be killed at any moment: its successor runs the code that is there now."""
+        if self.keeper:
+            self.keeper.is_renewed = True
+            self.keeper.kill()
 
     def start_later(self, start: Callable[[], None], pause: float) -> None:
         """Have ``start_due`` call a function after a pause."""
@@ -86,11 +117,12 @@ class Crew:
         if self.keeper and not self.keeper.channel.send(kind, descriptors, **fields):
             self.keeper.kill()  # it is gone, or has not listened for so long that it never will
 
-    def ask_for_child(self, slot: int, descriptors: tuple[int, int]) -> bool:
+    def ask_for_child(self, slot: int, descriptors: tuple[int, int], *, is_new_code: bool = False) -> bool:
         """Have a child forked; False if the forkserver is gone, which its end will tell."""
-        if self.forkserver and self.forkserver.channel.send("spawn", descriptors, slot=slot):
+        forkserver = self.incoming if is_new_code else self.forkserver
+        if forkserver and forkserver.channel.send("spawn", descriptors, slot=slot):
             return True
-        self.app_is_loaded = False
+        self.app_is_loaded = self.app_is_loaded and is_new_code
         return False
 
     def end_idle_forkserver(self) -> None:
@@ -111,15 +143,18 @@ class Crew:
             helper.close()
             self.keeper = None if helper is self.keeper else self.keeper
             self.leash = None if helper is self.leash else self.leash
+            self.incoming = None if helper is self.incoming else self.incoming
+            self._retired = [retired for retired in self._retired if retired is not helper]
             if helper is self.forkserver:
                 self.forkserver, self.app_is_loaded = None, False
         return status
 
     def leave(self, leave_by: float, redis_by: float) -> None:
         """See them off in order: whoever is needed by others goes after them."""
-        if self.forkserver:
-            self.forkserver.kill()  # it has nothing to lose, and may be in the middle of a long import
-        self._see_off(self.forkserver, leave_by)
+        self.drop_incoming()
+        self._retire(self.forkserver)
+        for forkserver in self._retired:
+            self._see_off(forkserver, leave_by)
         self.tell_keeper("leave", deadline=leave_by)
         self._see_off(self.keeper, leave_by, hang_up=False)
         self._see_off(self.leash, redis_by)

@@ -24,10 +24,10 @@ class Display:
         self._title = self._status = ""
         self._has_told_ready = False
 
-    def show(self, state: MasterState) -> None:
-        """Bring everything up to date."""
+    def show(self, state: MasterState, note: str) -> None:
+        """Bring everything up to date; the note is for operators, '' for none."""
         self._show_title(state)
-        self._show_status(state)
+        self._show_status(state, note)
         if self._fleet.was_ready and not self._has_told_ready:
             self._has_told_ready = True
             self._notifier.tell(READY=1)
@@ -40,10 +40,11 @@ class Display:
             self._title = title
             setproctitle(title)
 
-    def _show_status(self, state: MasterState) -> None:
+    def _show_status(self, state: MasterState, note: str) -> None:
         busy = sum(child.board.busy for child in self._fleet)
         threads = len(self._fleet) * self._settings.concurrency
         status = f"{state.value}: {len(self._fleet)} children, {busy} of {threads} threads busy"
+        status += f"; {note}" if note else ""
         if status != self._status:
             self._status = status
             stopping = {"STOPPING": 1} if state is MasterState.STOPPING else {}

@@ -21,15 +21,24 @@ _SPARE_ENTRIES = 64
 class ChildHandle:
     """One child, from the request to fork it until its jobs are back."""
 
-    def __init__(self, settings: Settings, slot: int, gate: Gate, now: float) -> None:
+    def __init__(self, settings: Settings, slot: int, gate: Gate, now: float, generation: int) -> None:
         self.slot = slot
         self.born_at = now
+        #: of the app's code
+        self.generation = generation
         self.state = ChildState.SPAWNED
         self.pid: int | None = None
         self.pidfd: int | None = None
         #: whether it has said that it takes nothing any more
         self.still = False
         self.has_booted = False
+        self.ready_at = 0.0
+        #: why it could not boot, in its own words
+        self.failure = ""
+        #: whether it was told to end once it is through with what it runs
+        self.is_leaving = False
+        #: once it has ended: whether that counts for what it was running; and whether it has seen to all itself
+        self.has_crashed = self.left_in_order = False
         #: whether its end of the channel is closed
         self.hung_up = False
         self._settings = settings
@@ -70,6 +79,22 @@ class ChildHandle:
             self.board.gate = gate
         self.channel.send("look")
 
+    def leave(self, deadline: float) -> None:
+        """Have it finish what it runs, by an instant that may be infinitely far, and end."""
+        self.is_leaving = True
+        self.shut(Gate.STOP, deadline)
+
+    def note_end(self, status: int, now: float) -> None:
+        """Judge how it has ended.
+
+        A job that calls ``os._exit(0)`` has ended its process as surely as a segfault has; not at a stop, which may
+        kill what does not end in time.
+        """
+        in_stop = self.board.gate == Gate.STOP
+        in_time = self.is_leaving and now < self.board.deadline
+        self.left_in_order = in_stop and status == 0
+        self.has_crashed = not in_stop or (in_time and status != 0)
+
     def send(self, number: signal.Signals) -> None:
         """Signal the process, if it is known and lives."""
         if self.pidfd is not None:
@@ -86,11 +111,17 @@ class ChildHandle:
             "slot": self.slot,
             "pid": self.pid,
             "identity": self.identity,
-            "state": "quiet" if self.state is ChildState.READY and self.board.gate == Gate.QUIET else self.state.value,
+            "state": self._state_told(),
             "busy": self.board.busy,
             "concurrency": self._settings.concurrency,
             "threads": self.running(now),
         }
+
+    def _state_told(self) -> str:
+        if self.is_leaving:
+            return "leaving"
+        is_quiet = self.state is ChildState.READY and self.board.gate == Gate.QUIET
+        return "quiet" if is_quiet else self.state.value
 
     def running(self, now: float) -> list[dict[str, Any]]:
         """Return what each busy thread runs."""

@@ -15,25 +15,30 @@ from forkworker.unix.board import Gate
 from forkworker.version import VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from forkworker.clock import Clock
     from forkworker.settings import Settings
     from forkworker.supervisor.control import Answer
     from forkworker.supervisor.crew import Crew
     from forkworker.supervisor.fleet import Fleet
     from forkworker.supervisor.handle import ChildHandle
+    from forkworker.supervisor.rollout import Rollout
 
 #: what a child gets to write its stacks, before the next one does
 DUMP_SECONDS = 0.2
+_OK: dict[str, Any] = {"ok": True}
 _log = logging.getLogger(__name__)
 
 
 class Helm:
     """Quiet, resume, stop, dump, status."""
 
-    def __init__(self, settings: Settings, fleet: Fleet, crew: Crew, clock: Clock) -> None:
+    def __init__(self, settings: Settings, fleet: Fleet, crew: Crew, rollout: Rollout, clock: Clock) -> None:
         self._settings = settings
         self._fleet = fleet
         self._crew = crew
+        self._rollout = rollout
         self._clock = clock
         self._started_at = clock.now()
         self._interrupts = 0
@@ -50,8 +55,8 @@ class Helm:
             signal.SIGINT: self._interrupt,
             signal.SIGQUIT: self.stop_now,
             signal.SIGTTIN: self._dump_all,
-            signal.SIGUSR2: self._refuse_rolling_restart,
-            signal.SIGHUP: self._refuse_rolling_restart,
+            signal.SIGUSR2: rollout.request,
+            signal.SIGHUP: rollout.request,
         }
 
     @property
@@ -95,9 +100,6 @@ class Helm:
         """A second Ctrl-C means now."""
         self._interrupts += 1
         self.stop() if self._interrupts == 1 else self.stop_now()
-
-    def _refuse_rolling_restart(self) -> None:
-        _log.warning("the rolling restart is not supported yet; nothing was done")
 
     def _stop(self, seconds: float) -> None:
         deadline = self._clock.monotonic() + seconds
@@ -162,10 +164,13 @@ class Helm:
             return {"ok": True, "status": self.status()}
         if command == "quiet":
             self.quiet()
-            return {"quiet": self._is_still, "idle": self._is_idle}.get(str(request.get("wait")), {"ok": True})
+            return {"quiet": _when(self._is_still), "idle": _when(self._is_idle)}.get(str(request.get("wait")), _OK)
         if command == "resume":
             self.resume()
-            return {"ok": True}
+            return _OK
+        if command == "rolling-restart":
+            number = self._rollout.request()
+            return (lambda: self._rollout.result(number)) if request.get("wait") else _OK
         if command == "stop":
             self.stop()
             return {"ok": True, "pid": os.getpid()}
@@ -189,5 +194,10 @@ class Helm:
             "hostname": self._settings.hostname,
             "queues": list(self._settings.queue_names),
             "concurrency": self._settings.concurrency,
+            "note": self._rollout.note,
             "children": [child.status(now) for child in self._fleet],
         }
+
+
+def _when(is_true: Callable[[], bool]) -> Callable[[], dict[str, Any] | None]:
+    return lambda: _OK if is_true() else None

@@ -6,7 +6,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from forkworker.unix import process, spawn
+from forkworker.unix import board, process, spawn
 
 if TYPE_CHECKING:
     from forkworker.settings import Settings
@@ -26,6 +26,8 @@ class Helper:
         self.pidfd = pidfd
         #: its pidfd is readable from its death on, its channel from its end-of-file on
         self.hung_up = False
+        #: whether its end was wanted, so that another one takes its place
+        self.is_renewed = False
 
     def __str__(self) -> str:
         return f"{self.name} (pid {self.pid})"
@@ -54,7 +56,7 @@ def start_keeper(settings: Settings, leash: Helper | None, now: float) -> Helper
 def start_forkserver(settings: Settings, now: float) -> Helper:
     """Start a forkserver, and have it load the app."""
     pid, channel = spawn.module("forkworker.forkserver")
-    channel.send("load", settings=settings.to_dict())
+    channel.send("load", settings=settings.to_dict(), board=board.VERSION)
     return Helper("forkserver", pid, channel, now)
 
 

@@ -29,7 +29,8 @@ from forkworker.supervisor.display import Display
 from forkworker.supervisor.fleet import Fleet
 from forkworker.supervisor.helm import Helm
 from forkworker.supervisor.nursery import Nursery, describe_status
-from forkworker.supervisor.policy import GiveUp, Kill, Spawn
+from forkworker.supervisor.policy import GiveUp
+from forkworker.supervisor.rollout import Rollout
 from forkworker.supervisor.states import MasterState
 from forkworker.unix import process, signals
 from forkworker.unix.control import ControlError
@@ -87,8 +88,11 @@ class Master:
         self._clock = clock = SystemClock()
         self._fleet = fleet = Fleet(settings.processes)
         self._crew = crew = Crew(settings, clock)
-        self._nursery = Nursery(settings, fleet, crew, clock, give_up=self._give_up)
-        self._helm = Helm(settings, fleet, crew, clock)
+        self._nursery = nursery = Nursery(
+            settings, fleet, crew, clock, give_up=self._give_up, note_gone=self._note_child_gone
+        )
+        self._rollout = rollout = Rollout(settings, fleet, crew, nursery, clock)
+        self._helm = Helm(settings, fleet, crew, rollout, clock)
         self._display = Display(settings, fleet, Notifier(config.notify_socket()))
         self._pidfile = Pidfile(settings.pidfile) if settings.pidfile else None
         self._control = ControlServer(settings, self._helm.answer)
@@ -114,9 +118,11 @@ class Master:
         """Handle events and carry out the plan until all children have gone and their jobs are back."""
         while not self._is_over():
             self._crew.start_due()
+            if self._helm.state is not MasterState.STOPPING:
+                self._rollout.step(self._helm.gate)
             self._carry_out(self._plan())
             self._helm.dump_next()
-            self._display.show(self._helm.state)
+            self._display.show(self._helm.state, self._rollout.note)
             self._control.answer_waiting()
             for descriptor in self._wait():
                 self._handle(descriptor)
@@ -170,6 +176,8 @@ class Master:
             kill_at=self._kill_at,
             was_ready=self._fleet.was_ready,
             now=self._clock.monotonic(),
+            beside=self._fleet.beside,
+            replace_from=self._rollout.replace_from,
         )
 
     def _lose_patience(self, trouble: str) -> None:
@@ -180,12 +188,10 @@ class Master:
 
     def _carry_out(self, actions: list[policy.Action]) -> None:
         for action in actions:
-            if isinstance(action, Spawn):
-                self._nursery.spawn(action.slot, self._helm.gate)
-            elif isinstance(action, Kill):
-                self._nursery.kill(action.slot, action.why)
-            elif isinstance(action, GiveUp):
+            if isinstance(action, GiveUp):
                 self._give_up(ExitCode.CRASH_LOOP, "no child became ready, in any slot: see their errors above")
+            else:
+                self._nursery.carry_out(action, self._helm.gate)
 
     def _give_up(self, code: ExitCode, why: str) -> None:
         """Stop, as this cannot end well."""
@@ -212,8 +218,15 @@ class Master:
             return [0.0]
         instants = [self._clock.monotonic() + SHOW_SECONDS]
         can_spawn = self._crew.app_is_loaded
-        planned = policy.next_deadline(self._fleet.views, can_spawn=can_spawn, kill_at=self._kill_at)
-        instants += [i for i in (planned, self._leave_by, self._crew.next_start) if i is not None]
+        planned = policy.next_deadline(
+            self._fleet.views,
+            can_spawn=can_spawn,
+            kill_at=self._kill_at,
+            beside=self._fleet.beside,
+            replace_from=self._rollout.replace_from,
+        )
+        others = (self._leave_by, self._crew.next_start, self._rollout.next_instant)
+        instants += [i for i in (planned, *others) if i is not None]
         if self._helm.state is MasterState.BOOTING and self._redis_trouble:
             instants.append(self._redis_by)
         if self._helm.has_to_dump:
@@ -248,6 +261,9 @@ class Master:
             if self._fleet.was_ready:
                 self._helm.note_booted()
 
+    def _note_child_gone(self, child: ChildHandle, status: int) -> None:
+        self._rollout.note_child_gone(child, status)
+
     def _obey(self, number: signal.Signals) -> None:
         if number == signal.SIGCHLD:
             process.reap_strangers(self._nursery.hear_newborn() | {helper.pid for helper in self._crew})
@@ -262,6 +278,8 @@ class Master:
                 self._hear_keeper(packet)
             elif helper is self._crew.forkserver:
                 self._hear_forkserver(packet)
+            elif helper is self._crew.incoming:
+                self._rollout.hear(packet)
 
     def _hear_keeper(self, packet: Packet) -> None:
         fields: Any = packet.fields
@@ -297,17 +315,26 @@ class Master:
     def _bury_helper(self, helper: Helper) -> None:
         """A helper has ended: start it again, unless it is not needed any more."""
         self._hear_helper(helper)  # its last words
-        is_keeper, is_leash = helper is self._crew.keeper, helper is self._crew.leash
-        status = self._crew.bury(helper)
+        crew = self._crew
+        is_keeper, is_leash = helper is crew.keeper, helper is crew.leash
+        is_incoming, is_known = helper is crew.incoming, is_keeper or is_leash or helper is crew.forkserver
+        status = crew.bury(helper)
         if status is None:
             return
+        if is_incoming:
+            self._rollout.note_forkserver_gone(status)
+        elif is_known:
+            self._replace_helper(helper, status, is_keeper=is_keeper, is_leash=is_leash)
+
+    def _replace_helper(self, helper: Helper, status: int, *, is_keeper: bool, is_leash: bool) -> None:
         if is_leash and status == ExitCode.CONFIGURATION:
             self._give_up(ExitCode.CONFIGURATION, "the embedded Redis could not be started: see the line above")
             return
         if not (is_keeper or is_leash) and self._helm.state is MasterState.STOPPING:
             return
-        _log.error("the %s %s; starting another", helper, describe_status(status))
-        is_young = self._clock.monotonic() - helper.born_at < YOUNG_SECONDS
+        if not helper.is_renewed:
+            _log.error("the %s %s; starting another", helper, describe_status(status))
+        is_young = self._clock.monotonic() - helper.born_at < YOUNG_SECONDS and not helper.is_renewed
         start = self._crew.start_leash if is_leash else self._start_keeper if is_keeper else self._start_forkserver
         self._crew.start_later(start, YOUNG_PAUSE_SECONDS if is_young else 0.0)
 

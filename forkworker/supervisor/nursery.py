@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
 from forkworker.errors import ExitCode
 from forkworker.supervisor.handle import ChildHandle
+from forkworker.supervisor.policy import Kill, KillAll, KillIncoming, Replace, Spawn, TakeOver
 from forkworker.supervisor.states import ChildState
 from forkworker.unix import process
 from forkworker.unix.board import Gate
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from forkworker.settings import Settings
     from forkworker.supervisor.crew import Crew
     from forkworker.supervisor.fleet import Fleet
+    from forkworker.supervisor.policy import Action
     from forkworker.unix.packets import Packet
 
 #: when descriptors or memory have run out
@@ -42,34 +45,67 @@ class Nursery:
         clock: Clock,
         *,
         give_up: Callable[[ExitCode, str], None],
+        note_gone: Callable[[ChildHandle, int], None],
     ) -> None:
         self._settings = settings
         self._fleet = fleet
         self._crew = crew
         self._clock = clock
         self._give_up = give_up
+        self._note_gone = note_gone
 
-    def spawn(self, slot: int, gate: Gate) -> None:
-        """Have a child forked for an empty slot."""
+    def carry_out(self, action: Action, gate: Gate) -> None:
+        """Do what was decided; ``gate`` is for a new child."""
+        if isinstance(action, Kill | KillIncoming | KillAll):
+            for child in self._condemned(action):
+                self._kill(child, action.why)
+        elif isinstance(action, Spawn):
+            if newborn := self._ask_for(action.slot, gate, self._fleet.generation):
+                self._fleet.put(newborn)
+        elif isinstance(action, Replace):
+            self.spawn_beside(action.slot, gate, self._fleet.generation)
+        elif isinstance(action, TakeOver):
+            self._take_over()
+
+    def _condemned(self, action: Kill | KillIncoming | KillAll) -> list[ChildHandle]:
+        if isinstance(action, KillAll):
+            return list(self._fleet)
+        child = self._fleet.in_slot(action.slot) if isinstance(action, Kill) else self._fleet.incoming
+        return [child] if child else []
+
+    def _take_over(self) -> None:
+        """Let the child that has lost its slot finish what it runs."""
+        if old := self._fleet.take_over():
+            old.leave(self._clock.monotonic() + (self._settings.drain_timeout or math.inf))
+            self._crew.tell_keeper("shut")
+            _log.info("%s finishes what it runs; another one has its slot", old)
+
+    def spawn_beside(self, slot: int, gate: Gate, generation: int) -> bool:
+        """Have a child forked that is to take a slot over; False if that cannot be asked for now."""
+        self._fleet.incoming = self._ask_for(slot, gate, generation)
+        return self._fleet.incoming is not None
+
+    def _ask_for(self, slot: int, gate: Gate, generation: int) -> ChildHandle | None:
         try:
-            child = ChildHandle(self._settings, slot, gate, self._clock.monotonic())
+            child = ChildHandle(self._settings, slot, gate, self._clock.monotonic(), generation)
         except OSError as error:
             _log.error("a child for slot %d cannot be made now: %s", slot, error.strerror)
             self._fleet.postpone(slot, self._clock.monotonic() + NO_RESOURCES_PAUSE_SECONDS)
-            return
-        if self._crew.ask_for_child(slot, (child.far_end.fileno(), child.board_descriptor)):
+            return None
+        descriptors = (child.far_end.fileno(), child.board_descriptor)
+        if self._crew.ask_for_child(slot, descriptors, is_new_code=generation > self._fleet.generation):
             child.far_end.close()
-            self._fleet.put(child)
-        else:
-            child.close()
+            return child
+        child.close()
+        return None
 
-    def kill(self, slot: int, why: str) -> None:
-        """End the child in a slot."""
-        child = self._fleet.in_slot(slot)
-        if child and child.pid:
+    def _kill(self, child: ChildHandle, why: str) -> None:
+        if child.state not in (ChildState.SPAWNED, ChildState.READY):
+            return
+        if child.pid:
             _log.warning("%s is killed: %s", child, why)
             child.kill()
-        elif child:
+        else:
             self._remove(child, 0)  # it was asked for and never said hello
 
     def hear(self, child: ChildHandle) -> None:
@@ -96,11 +132,13 @@ class Nursery:
             self.entrust(child)
         elif packet.kind == "ready" and child.state is ChildState.SPAWNED:
             self._fleet.note_ready(child)
+            child.ready_at = self._clock.monotonic()
             _log.info("%s is ready", child)
         elif packet.kind == "still":
             child.still = True
         elif packet.kind == "failed":
-            _log.error("%s could not boot: %s", child, fields["reason"])
+            child.failure = fields["reason"]
+            _log.error("%s could not boot: %s", child, child.failure)
             sys.stderr.write(fields["traceback"])
 
     def bury(self, child: ChildHandle) -> None:
@@ -116,7 +154,9 @@ class Nursery:
     def _remove(self, child: ChildHandle, status: int) -> None:
         """Empty the slot, and have the keeper put back what the child left."""
         was_told_to_stop = child.board.gate == Gate.STOP
+        child.note_end(status, self._clock.monotonic())
         pause = self._fleet.remove(child, self._clock.monotonic())
+        self._note_gone(child, status)
         if child.pid is None:
             child.close()
             return
@@ -126,7 +166,6 @@ class Nursery:
             again = f"; the slot is filled again in {pause:.1f} s" if pause else ""
             _log.error("%s %s%s", child, describe_status(status), again)
         self._fleet.unrestored[child.pid] = child
-        self._fleet.statuses[child.pid] = status
         self._report_gone(child.pid)
 
     # What the keeper has to know.
@@ -145,15 +184,12 @@ class Nursery:
 
     def _report_gone(self, pid: int) -> None:
         """Told again to a new keeper until one has confirmed it."""
-        in_stop = self._fleet.unrestored[pid].board.gate == Gate.STOP
-        in_order = in_stop and self._fleet.statuses[pid] == 0
-        # a job that calls os._exit(0) has ended its process as surely as a segfault
-        self._crew.tell_keeper("gone", pid=pid, crashed=not in_stop, in_order=in_order)
+        child = self._fleet.unrestored[pid]
+        self._crew.tell_keeper("gone", pid=pid, crashed=child.has_crashed, in_order=child.left_in_order)
 
     def note_restored(self, fields: dict[str, Any]) -> None:
         """The keeper has put back what a child left: nothing is left to be done about it."""
         child = self._fleet.unrestored.pop(fields["pid"], None)
-        self._fleet.statuses.pop(fields["pid"], None)
         if child is None:
             return
         if fields["moved"]:

@@ -15,6 +15,7 @@ BOOT_SECONDS = 60.0
 #: when every slot has failed so often before any child was ever ready, it is no use
 BOOT_FAILURES_THAT_END = 3
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
+_HUNG = f"it was not ready after {BOOT_SECONDS:g} s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,17 @@ class SlotView:
     since: float
     #: children that died before they were ready, since the last that was
     boot_failures: int
+    #: whether another child should take its place
+    is_outdated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BesideView:
+    """A child in no slot: the one that is to take over a slot, or one that leaves."""
+
+    child: ChildState
+    since: float
+    is_incoming: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,36 +58,93 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Replace:
+    """Spawn a child beside the one in a slot, to take the slot over."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """The incoming child is ready: it gets its slot, and the one there leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class KillIncoming:
+    """End the child that was to take a slot over."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class KillAll:
+    """End all that live."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """End the master: a crash loop."""
 
 
-Action = Spawn | Kill | GiveUp
+Action = Spawn | Kill | Replace | TakeOver | KillIncoming | KillAll | GiveUp
 
 
 def plan(
-    slots: Sequence[SlotView], *, can_spawn: bool, kill_at: float | None, was_ready: bool, now: float
+    slots: Sequence[SlotView],
+    *,
+    can_spawn: bool,
+    kill_at: float | None,
+    was_ready: bool,
+    now: float,
+    beside: Sequence[BesideView] = (),
+    replace_from: float | None = None,
 ) -> list[Action]:
     """Decide.
 
     ``can_spawn``: the forkserver is ready.  ``kill_at``: when what has not stopped is killed; None unless
-    stopping.  ``was_ready``: all slots were ready once.
+    stopping.  ``was_ready``: all slots were ready once.  ``replace_from``: from when on outdated children
+    may be replaced; None: not now.
     """
     if kill_at is not None:
-        return [Kill(s.number, "it did not stop in time") for s in slots if _lives(s) and now >= kill_at]
+        return [KillAll("it did not stop in time")] if now >= kill_at and _any_lives(slots, beside) else []
     if not was_ready and all(slot.boot_failures >= BOOT_FAILURES_THAT_END for slot in slots):
         return [GiveUp()]
     actions: list[Action] = [Spawn(s.number) for s in slots if s.child is None and can_spawn and now >= s.since]
-    hung = [s for s in slots if s.child is ChildState.SPAWNED and now >= s.since + BOOT_SECONDS]
-    return actions + [Kill(s.number, f"it was not ready after {BOOT_SECONDS:g} s") for s in hung]
+    actions += [Kill(s.number, _HUNG) for s in slots if _hangs(s, now)]
+    actions += [KillIncoming(_HUNG) for view in beside if view.is_incoming and _hangs(view, now)]
+    if replace_from is not None and can_spawn and now >= replace_from:
+        actions += _replace(slots, beside)
+    return actions
 
 
-def next_deadline(slots: Sequence[SlotView], *, can_spawn: bool, kill_at: float | None) -> float | None:
+def _replace(slots: Sequence[SlotView], beside: Sequence[BesideView]) -> Sequence[Action]:
+    """One slot at a time, and only while all others are full."""
+    incoming = next((view for view in beside if view.is_incoming), None)
+    if incoming:
+        return [TakeOver()] if incoming.child is ChildState.READY else []
+    if any(slot.child is not ChildState.READY for slot in slots):
+        return []
+    return [Replace(slot.number) for slot in slots if slot.is_outdated][:1]
+
+
+def next_deadline(
+    slots: Sequence[SlotView],
+    *,
+    can_spawn: bool,
+    kill_at: float | None,
+    beside: Sequence[BesideView] = (),
+    replace_from: float | None = None,
+) -> float | None:
     """Return the instant at which ``plan`` may have something new, if nothing happens before."""
     if kill_at is not None:
-        return kill_at if any(_lives(slot) for slot in slots) else None
-    instants = [s.since + BOOT_SECONDS for s in slots if s.child is ChildState.SPAWNED]
+        return kill_at if _any_lives(slots, beside) else None
+    views: list[SlotView | BesideView] = [*slots, *beside]
+    instants = [view.since + BOOT_SECONDS for view in views if view.child is ChildState.SPAWNED]
     instants += [s.since for s in slots if s.child is None and can_spawn]
+    if replace_from is not None and can_spawn and _replace(slots, beside):
+        instants.append(replace_from)
     return min(instants, default=None)
 
 
@@ -87,5 +156,10 @@ def respawn_pause(boot_failures: int) -> float:
     return min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0**doublings)
 
 
-def _lives(slot: SlotView) -> bool:
-    return slot.child in (ChildState.SPAWNED, ChildState.READY)
+def _any_lives(slots: Sequence[SlotView], beside: Sequence[BesideView]) -> bool:
+    states = [slot.child for slot in slots] + [view.child for view in beside]
+    return ChildState.SPAWNED in states or ChildState.READY in states
+
+
+def _hangs(view: SlotView | BesideView, now: float) -> bool:
+    return view.child is ChildState.SPAWNED and now >= view.since + BOOT_SECONDS

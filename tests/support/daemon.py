@@ -181,6 +181,11 @@ class Daemon:
         """Return slot -> pid."""
         return {int(role[6:]): pid for role, pid in self.pids().items() if role.startswith("child ")}
 
+    def child_pids(self) -> set[int]:
+        """Return the pids of all children; while one replaces another a slot has two."""
+        found = ((process.pid, TITLE.match(process.title)) for process in self.processes())
+        return {pid for pid, match in found if match and match["slot"]}
+
     def registered(self) -> dict[int, str]:
         """Return pid -> identity of those of our children that Redis shows as processes."""
         assert self.redis is not None

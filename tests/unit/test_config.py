@@ -77,6 +77,7 @@ RIGHT = [
     ("control", "/run/c", "FORKWORKER_CONTROL", "/run/c", 'control = "/run/c"', "/run/c"),
     ("log_level", "DEBUG", "FORKWORKER_LOG_LEVEL", "debug", 'log.level = "debug"', "debug"),
     ("log_format", "json", "FORKWORKER_LOG_FORMAT", "JSON", 'log.format = "json"', "json"),
+    ("drain_timeout", "90", "FORKWORKER_DRAIN_TIMEOUT", "90", "drain_timeout = 90", 90.0),
     ("lease", "5", "FORKWORKER_LEASE", "5", "lease = 5", 5.0),
     ("preload", False, "FORKWORKER_PRELOAD", "no", "preload = false", False),
     (

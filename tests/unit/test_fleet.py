@@ -24,6 +24,7 @@ class FakeChild:
         self.born_at = born_at
         self.state = ChildState.SPAWNED
         self.has_booted = False
+        self.generation = 1
 
     def move(self, state: ChildState) -> None:
         self.state = move(self.state, state)
@@ -145,3 +146,50 @@ def test_a_child_is_removed_once() -> None:
 
     with pytest.raises(IllegalTransition):
         fleet.remove(one, 51.0)
+
+
+def test_an_incoming_child_takes_the_slot_over_and_the_old_one_leaves() -> None:
+    fleet = Fleet(2)
+    old, other, new = child(0, 10), child(1, 11), child(0, 12)
+    for one in (old, other):
+        fleet.put(one)
+    fleet.incoming = new
+
+    assert list(fleet) == [old, other, new]
+    assert [view.is_incoming for view in fleet.beside] == [True]
+    assert fleet.take_over() is old
+    assert (list(fleet), fleet.in_slot(0), fleet.incoming) == ([new, other, old], new, None)
+    assert [view.is_incoming for view in fleet.beside] == [False]
+    assert fleet.remove(old, 50.0) == 0.0
+    assert list(fleet) == [new, other]
+
+
+def test_a_slot_that_is_empty_is_taken_over_all_the_same() -> None:
+    fleet = Fleet(1)
+    fleet.incoming = child(0)
+
+    assert fleet.take_over() is None
+    assert len(fleet) == 1
+
+
+def test_an_incoming_child_that_fails_makes_the_next_one_wait() -> None:
+    fleet = Fleet(1)
+    old = child(0)
+    fleet.put(old)
+    pauses = []
+    for _ in range(3):
+        fleet.incoming = new = child(0)
+        pauses.append(fleet.remove(new, 50.0))
+
+    assert pauses == [0.5, 1.0, 2.0]
+    assert fleet.replace_from == 52.0
+    assert (list(fleet), fleet.views[0].boot_failures) == ([old], 0)
+
+
+def test_children_of_older_code_are_outdated() -> None:
+    fleet = Fleet(2)
+    fleet.put(child(0))
+    fleet.generation = 2
+
+    assert fleet.outdated == 1
+    assert [view.is_outdated for view in fleet.views] == [True, False]

@@ -9,10 +9,15 @@ from forkworker.supervisor.policy import (
     BOOT_SECONDS,
     LONGEST_PAUSE_SECONDS,
     Action,
+    BesideView,
     GiveUp,
     Kill,
+    KillAll,
+    KillIncoming,
+    Replace,
     SlotView,
     Spawn,
+    TakeOver,
     next_deadline,
     plan,
     respawn_pause,
@@ -73,8 +78,8 @@ def test_while_it_runs_empty_slots_are_filled_and_hung_boots_ended(
     ("views", "kill_at", "actions"),
     [
         (slots((READY, 5), (SPAWNED, 5)), NOW + 0.1, []),
-        (slots((READY, 5), (SPAWNED, 5)), NOW, [Kill(0, LATE), Kill(1, LATE)]),
-        (slots((None, 5), (KILLED, 5), (READY, 5)), NOW - 1, [Kill(2, LATE)]),
+        (slots((READY, 5), (SPAWNED, 5)), NOW, [KillAll(LATE)]),
+        (slots((None, 5), (KILLED, 5), (READY, 5)), NOW - 1, [KillAll(LATE)]),
         (slots((None, 1e6), (None, 1e6)), NOW - 1, []),
         (slots((SPAWNED, BOOT_SECONDS)), NOW + 5, []),
         (slots((None, 1, 99)), NOW + 5, []),
@@ -82,7 +87,7 @@ def test_while_it_runs_empty_slots_are_filled_and_hung_boots_ended(
     ids=[
         "in time",
         "late",
-        "only what lives",
+        "one lives",
         "all gone",
         "hung boots wait for the same end",
         "no crash loop now",
@@ -92,6 +97,79 @@ def test_while_it_stops_nothing_is_spawned_and_what_is_late_is_killed(
     views: list[SlotView], kill_at: float, actions: list[Action]
 ) -> None:
     assert plan(views, can_spawn=True, kill_at=kill_at, was_ready=False, now=NOW) == actions
+
+
+def outdated(*kinds: tuple[ChildState | None, bool]) -> list[SlotView]:
+    """Slots of (child, is outdated)."""
+    return [
+        SlotView(number=number, child=child, since=NOW - 5, boot_failures=0, is_outdated=is_outdated)
+        for number, (child, is_outdated) in enumerate(kinds)
+    ]
+
+
+def incoming(child: ChildState, seconds: float = 5) -> list[BesideView]:
+    return [BesideView(child=child, since=NOW - seconds, is_incoming=True)]
+
+
+LEAVING = [BesideView(child=READY, since=NOW - 1e6, is_incoming=False)]
+OLD, NEW = (READY, True), (READY, False)
+
+
+@pytest.mark.parametrize(
+    ("views", "beside", "replace_from", "actions"),
+    [
+        (outdated(OLD, OLD), [], NOW, [Replace(0)]),
+        (outdated(NEW, OLD), LEAVING, NOW, [Replace(1)]),
+        (outdated(NEW, NEW), LEAVING, NOW, []),
+        (outdated(OLD, OLD), [], None, []),
+        (outdated(OLD, OLD), [], NOW + 1, []),
+        (outdated((SPAWNED, False), OLD), [], NOW, []),
+        (outdated(OLD, (None, False)), [], NOW, [Spawn(1)]),
+        (outdated(OLD, OLD), incoming(SPAWNED), NOW, []),
+        (outdated(OLD, OLD), incoming(READY), NOW, [TakeOver()]),
+        (outdated(OLD, OLD), incoming(READY), None, []),
+        (outdated(OLD, OLD), incoming(SPAWNED, BOOT_SECONDS), None, [KillIncoming(HUNG)]),
+        (outdated(OLD, OLD), incoming(KILLED, 1e6), NOW, []),
+    ],
+    ids=[
+        *("the first", "the next", "none is outdated", "not now", "after a pause"),
+        *("another boots", "another is gone", "one is on its way", "it is ready", "it is on trial"),
+        *("it hangs in its boot", "it is dying"),
+    ],
+)
+def test_outdated_children_are_replaced_one_at_a_time(
+    views: list[SlotView], beside: list[BesideView], replace_from: float | None, actions: list[Action]
+) -> None:
+    where = {"beside": beside, "replace_from": replace_from}
+    assert plan(views, can_spawn=True, kill_at=None, was_ready=True, now=NOW, **where) == actions  # type: ignore[arg-type]
+    assert not any(
+        isinstance(action, Replace)
+        for action in plan(views, can_spawn=False, kill_at=None, was_ready=True, now=NOW, **where)  # type: ignore[arg-type]
+    )
+
+
+def test_a_stop_ends_those_beside_the_slots_too() -> None:
+    gone = slots((None, 5))
+
+    for beside in (LEAVING, incoming(SPAWNED)):
+        assert plan(gone, can_spawn=True, kill_at=NOW, was_ready=True, now=NOW, beside=beside) == [KillAll(LATE)]
+        assert next_deadline(gone, can_spawn=True, kill_at=NOW + 1, beside=beside) == NOW + 1
+
+
+@pytest.mark.parametrize(
+    ("views", "beside", "deadline"),
+    [
+        (outdated(OLD), [], NOW + 3),
+        (outdated(NEW), [], None),
+        (outdated(OLD), incoming(SPAWNED), NOW - 5 + BOOT_SECONDS),
+        (outdated(OLD, (KILLED, False)), [], None),
+    ],
+    ids=["to be replaced", "nothing to do", "one is on its way", "another is dying"],
+)
+def test_the_next_deadline_knows_of_replacements(
+    views: list[SlotView], beside: list[BesideView], deadline: float | None
+) -> None:
+    assert next_deadline(views, can_spawn=True, kill_at=None, beside=beside, replace_from=NOW + 3) == deadline
 
 
 N = BOOT_FAILURES_THAT_END

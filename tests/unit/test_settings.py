@@ -28,6 +28,7 @@ FULL = Settings(
     log_level="debug",
     log_format="json",
     lease=30.0,
+    drain_timeout=90.0,
     preload=False,
     hostname="web-1",
 )

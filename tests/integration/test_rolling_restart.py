@@ -1,0 +1,156 @@
+"""New code under load: no job is interrupted, and bad code changes nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from itertools import pairwise
+from signal import SIGHUP, SIGTERM, SIGUSR2
+from typing import TYPE_CHECKING
+
+import pytest
+from support.payloads import push, push_many
+from support.snapshot import places
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import redis as redispy
+    from support.daemon import Daemon
+    from support.records import Records
+
+    MakeDaemon = Callable[..., Daemon]
+
+pytestmark = pytest.mark.integration
+
+GOOD = """
+import forkworker
+from support.jobs import _sleep, note
+
+@forkworker.job(name="work")
+def work(seconds):
+    note("start", {version!r})
+    _sleep(seconds)
+    note("end", {version!r})
+"""
+
+
+def write(tree: Daemon, code: str) -> None:
+    """Put the app's code down, and take the compiled one away, whose time stamp has whole seconds."""
+    for compiled in tree.directory.glob("__pycache__/*"):
+        compiled.unlink()
+    (tree.directory / "versioned.py").write_text(code)
+
+
+@pytest.fixture
+def tree(daemon: MakeDaemon) -> Daemon:
+    tree = daemon(app="versioned", children=2, concurrency=4, start=False)
+    write(tree, GOOD.format(version="old"))
+    return tree.start().wait_ready()
+
+
+def roll(tree: Daemon, code: str) -> str:
+    """Bring up new code; return why that failed, '' if it did not."""
+    write(tree, code)
+    answer = tree.control("rolling-restart", "--wait", seconds=40)
+    assert (answer.returncode == 0) == (not answer.stderr), answer
+    return answer.stderr
+
+
+def note(tree: Daemon) -> str:
+    """Return what the master tells of its rolling restart."""
+    (master,) = json.loads(tree.control("status", "--json").stdout)["masters"]
+    return str(master["note"])
+
+
+def test_new_code_takes_over_under_load_and_interrupts_no_job(
+    tree: Daemon, redis: redispy.Redis, records: Records
+) -> None:
+    before, master, keeper = tree.children(), tree.master(), tree.pids()["keeper"]
+    slow = push_many(redis, "work", [[13.0]] * 3)
+    quick = push_many(redis, "work", [[0.05]] * 1000)
+    assert roll(tree, GOOD.format(version="new")) == ""
+    starts = sorted(event.at for event in records.starts())
+    assert max(later - earlier for earlier, later in pairwise(starts)) < 1, "the queue never stood still"
+    after = push_many(redis, "work", [[0.01]] * 40)
+    tree.wait_until(lambda: set(records.ended()) == {*slow, *quick, *after}, 25)
+    assert set(records.started().values()) == {1}, "none was interrupted, none ran twice"
+    ran = {event.jid: event.key for event in records.ends()}
+    assert {ran[jid] for jid in after} == {"new"}
+    assert {ran[jid] for jid in slow} == {"old"}
+    assert tree.master() == master
+    tree.wait_until(lambda: len(tree.child_pids()) == 2, 10, "the old ones have left")
+    assert not set(before.values()) & set(tree.children().values())
+    tree.wait_until(lambda: tree.pids().get("keeper") not in (None, keeper), 5, "a new keeper")
+    tree.wait_ready()
+    tree.stop()
+
+
+def test_bad_code_changes_nothing_and_the_next_good_one_takes_over(
+    tree: Daemon, redis: redispy.Redis, records: Records
+) -> None:
+    before = tree.children()
+    for code, told in (
+        ("def broken(:", "SyntaxError"),
+        ("raise RuntimeError('no database')", "no database"),
+        ("import ctypes; ctypes.string_at(0)", "signal 11"),
+        (f"{GOOD.format(version='bad')}\n@forkworker.on('startup')\ndef fail(): raise OSError('no mail')", "no mail"),
+        (f"{GOOD.format(version='bad')}\n@forkworker.on('startup')\ndef end(): import os; os._exit(3)", "code 3"),
+    ):
+        assert told in roll(tree, code)
+        assert tree.children() == before
+        assert told in note(tree)
+    jid = push(redis, "work", [0.01])
+    tree.wait_until(lambda: records.ended()[jid] == 1, 10)
+    assert records.ends()[-1].key == "old"
+
+    write(tree, "import time; time.sleep(600)")
+    tree.signal(SIGUSR2)
+    tree.wait_until(lambda: "loading the new code" in note(tree), 10)
+    assert roll(tree, GOOD.format(version="good")) == "", "it supersedes one that hangs"
+    jid = push(redis, "work", [0.01])
+    tree.wait_until(lambda: records.ended()[jid] == 1, 10)
+    assert records.ends()[-1].key == "good"
+    assert places(redis) == {}
+    tree.wait_ready()
+    tree.stop()
+
+
+def test_stop_during_a_rolling_restart_is_one_orderly_end(tree: Daemon, redis: redispy.Redis, records: Records) -> None:
+    jids = push_many(redis, "work", [[30.0]] * 8)
+    tree.wait_until(lambda: len(records.started()) == 8, 10)
+    write(tree, GOOD.format(version="new"))
+    tree.signal(SIGHUP)
+    tree.wait_until(lambda: "trying the new code" in note(tree), 10)
+    tree.wait_until(lambda: len(tree.child_pids()) == 3, 10)
+    tree.signal(SIGTERM)
+    assert tree.wait_exit(6) == 0
+    assert places(redis) == dict.fromkeys(jids, 1)
+    assert set(records.started().values()) == {1}
+    tree.assert_clean_exit(0)
+
+
+def test_a_link_that_moves_leads_to_the_new_release(daemon: MakeDaemon, redis: redispy.Redis, records: Records) -> None:
+    """As tools that deploy do it: the master was started in ``current``, which is another folder by now."""
+    tree = daemon(
+        app="versioned",
+        children=1,
+        start=False,
+        prefix=("sh", "-c", 'cd current && export PWD && exec "$@"', "sh"),
+    )
+    for release in ("one", "two"):
+        (tree.directory / release).mkdir()
+        (tree.directory / release / "versioned.py").write_text(GOOD.format(version=release))
+    link = tree.directory / "current"
+    link.symlink_to("one")
+    tree.start().wait_ready()
+    link.unlink()
+    link.symlink_to("two")
+    shutil.rmtree(tree.directory / "one")
+    answer = tree.control("rolling-restart", "--wait", seconds=40)
+    assert answer.returncode == 0, answer
+    jid = push(redis, "work", [0.01])
+    tree.wait_until(lambda: records.ended()[jid] == 1, 10)
+    assert records.ends()[-1].key == "two"
+    tree.wait_ready()
+    tree.stop()
