@@ -39,6 +39,10 @@ class StoreUnavailable(ForkworkerError):
     """Redis cannot be reached, or refuses to work, at the moment."""
 
 
+class StoreTooOld(StoreUnavailable):
+    """Redis is of a version that lacks what is needed."""
+
+
 class PushInDoubt(StoreUnavailable):
     """The connection was lost during a push: the job may or may not have been accepted."""
 

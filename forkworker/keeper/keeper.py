@@ -16,9 +16,10 @@ from setproctitle import setproctitle
 
 from forkworker import logs
 from forkworker.clock import SystemClock
-from forkworker.errors import StoreUnavailable
+from forkworker.errors import StoreTooOld, StoreUnavailable
 from forkworker.keeper.beats import Beats
 from forkworker.keeper.charge import Charge
+from forkworker.keeper.inspection import Inspection
 from forkworker.keeper.poller import POLL_SECONDS, Poller
 from forkworker.keeper.restorer import Restorer
 from forkworker.keeper.watch import Watch
@@ -32,7 +33,6 @@ from forkworker.wire import process_info
 if TYPE_CHECKING:
     from forkworker.unix.packets import Channel, Packet
 
-OLDEST_REDIS = (6, 2)
 #: how often boards are looked at
 LOOK_SECONDS = 0.2
 #: a main thread that has not had the GIL for so long is stuck
@@ -67,10 +67,13 @@ class Keeper:
         self._restorer = Restorer(settings, self._link, self._clock)
         self._poller = Poller(self._link, self._clock)
         self._watch = Watch(settings.lease, settings.beat_seconds)
+        self._inspection = Inspection()
         #: identity -> (its queues, when its lists are swept for the last time)
         self._lingering: dict[str, tuple[tuple[str, ...], float]] = {}
         self._due = dict.fromkeys(("beat", "poll", "watch", "rescue"), 0.0)
         self._away_since: float | None = None
+        #: why Redis is away, as the master knows it
+        self._reason = ""
         self._is_reached = False
         self._shut_until = 0.0
         self._kill_at: float | None = None
@@ -86,7 +89,7 @@ class Keeper:
                 pause = self._do_duties()
                 self._tell_reached()
             except StoreUnavailable as error:
-                self._note_away(str(error))
+                self._note_away(error)
                 pause = _RETRY_SECONDS
             except Exception:  # noqa: BLE001 - one strange key in Redis must not cost all children their leases
                 _log.exception("a duty of the keeper failed; it goes on with the others")
@@ -270,10 +273,7 @@ class Keeper:
     def _reach(self) -> None:
         if not self._link.is_open:
             self._link.open()
-            version = processes.server_version(self._link)
-            if version < OLDEST_REDIS:
-                found = ".".join(map(str, version))
-                raise StoreUnavailable(f"this Redis is version {found}; forkworker needs 6.2 or newer")
+            self._inspection.look(self._link)
 
     def _tell_reached(self) -> None:
         if self._away_since is not None:
@@ -282,17 +282,19 @@ class Keeper:
             self._away_since = None
             self._is_reached = False
         if not self._is_reached:
-            self._is_reached = True
+            self._is_reached, self._reason = True, ""
             self._channel.send("reached")
 
-    def _note_away(self, why: str) -> None:
+    def _note_away(self, why: StoreUnavailable) -> None:
         self._link.close()
         self._watch.forget()
         self._due["beat"] = 0.0  # the first thing to do when it is back
         if self._away_since is None:
             self._away_since = self._clock.monotonic()
             _log.warning("Redis is away: %s; running jobs go on, nothing is fetched, retrying", why)
-            self._channel.send("unreached", reason=why[:500])
+        if str(why) != self._reason:
+            self._reason = str(why)
+            self._channel.send("unreached", reason=self._reason[:500], hopeless=isinstance(why, StoreTooOld))
 
     # The end.
 

@@ -106,6 +106,16 @@ class Link:
         """Send one command and return its reply."""
         return self.pipeline([command])[0]
 
+    def ask(self, *command: Any) -> Any:
+        """Send one command that this user, or this server, may not have; None if it is refused."""
+        self.send([command])
+        try:
+            return self._connection.read_response()
+        except redis.ResponseError:
+            return None
+        except (redis.RedisError, OSError) as error:
+            raise self._lost(error) from error
+
     def pipeline(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one write and return their replies; any error closes the connection."""
         self.send(commands)

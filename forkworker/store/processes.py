@@ -47,10 +47,3 @@ def farewell(link: Link, identity: str) -> None:
     """Take a child that has gone out of the registry."""
     shown = (identity, keys.work(identity), keys.workers(identity), keys.signals(identity))
     link.pipeline([("SREM", keys.PROCESSES, identity), ("UNLINK", *shown)])
-
-
-def server_version(link: Link) -> tuple[int, ...]:
-    """Return the version of the server's protocol, (6, 2, 14) or so; Valkey tells the Redis it equals."""
-    text = link.execute("INFO", "server").decode("utf-8", "replace")
-    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    return tuple(int(part) for part in fields.get("redis_version", "0").split(".") if part.isdigit())

@@ -183,8 +183,8 @@ class Master:
     def _lose_patience(self, trouble: str) -> None:
         if self._clock.monotonic() >= self._redis_by:
             address = config.public_address(self._settings.redis_url)
-            why = f"Redis at {address} was not usable within {REDIS_SECONDS:g} s ({trouble})"
-            self._give_up(ExitCode.REDIS_UNAVAILABLE, f"{why}: start it, or correct --redis")
+            why = f"Redis at {address} is not usable ({trouble})"
+            self._give_up(ExitCode.REDIS_UNAVAILABLE, f"{why}: mend that, or correct its address")
 
     def _carry_out(self, actions: list[policy.Action]) -> None:
         for action in actions:
@@ -287,6 +287,8 @@ class Master:
             self._redis_trouble, self._redis_by = None, math.inf
         elif packet.kind == "unreached":
             self._redis_trouble = fields["reason"]
+            if fields.get("hopeless"):
+                self._redis_by = self._clock.monotonic()
         elif packet.kind == "restored":
             self._nursery.note_restored(fields)
         elif packet.kind == "signal" and (child := self._fleet.find(fields["pid"])):

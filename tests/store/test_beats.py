@@ -197,7 +197,3 @@ def test_of_two_keepers_that_saw_the_same_beat_one_takes(link: Link, redis: redi
 
     assert [orphans.take(link, ALICE, "1700000000.25") for _ in range(2)] == [True, False]
     assert world(redis)[f"taken:{ALICE}"] == b"1"
-
-
-def test_the_version_told_is_that_of_the_protocol(link: Link) -> None:
-    assert (6, 2) <= processes.server_version(link) < (10,)

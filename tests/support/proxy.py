@@ -58,6 +58,8 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.delay_seconds = 0.0
+        #: what the server says -> what clients read, of the same length
+        self.lies: dict[bytes, bytes] = {}
         self._flow = threading.Event()
         self._flow.set()
         self._open = threading.Event()
@@ -214,6 +216,8 @@ class Link:
                 self._proxy.hold()
                 if not note(chunk):
                     break
+                for truth, lie in self._proxy.lies.items():
+                    chunk = chunk.replace(truth, lie)
                 sink.sendall(chunk)
             self._proxy.hold()
         self.close()

@@ -1,0 +1,61 @@
+"""Looks at the Redis server behind each new connection: one too old is refused, a risky one warned of.
+
+Used by the keeper.  What the server does not tell, to a user with few rights or at a hoster, is not asked for
+again and not complained of.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from forkworker.errors import StoreTooOld
+from forkworker.store import server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forkworker.store.connection import Link
+    from forkworker.store.server import Server
+
+OLDEST_REDIS = (6, 2)
+_log = logging.getLogger(__name__)
+
+
+class Inspection:
+    """Says each thing once, however often Redis is away and back."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def look(self, link: Link) -> None:
+        """Look at the server that a connection has led to; raises StoreTooOld."""
+        found = server.look(link)
+        refuse_old(found)
+        for line in advice(found):
+            if line not in self._said:
+                self._said.add(line)
+                _log.warning("%s", line)
+        if None in (found.version, found.eviction, found.is_persistent):
+            _log.debug("Redis does not tell all of its version, its maxmemory-policy and its persistence")
+
+
+def refuse_old(found: Server) -> None:
+    """Raise StoreTooOld for a server without the commands that are needed."""
+    if found.version is not None and found.version < OLDEST_REDIS:
+        version, oldest = (".".join(map(str, v)) for v in (found.version, OLDEST_REDIS))
+        raise StoreTooOld(f"this Redis is version {version}; forkworker needs {oldest} or newer")
+
+
+def advice(found: Server) -> Iterator[str]:
+    """Say what may cost jobs, a line each, with what to do."""
+    if found.eviction not in (None, "noeviction"):
+        yield (
+            f"jobs may be lost: this Redis drops keys when its memory is full (maxmemory-policy {found.eviction}): "
+            "set maxmemory-policy to noeviction"
+        )
+    if found.is_persistent is False:
+        yield (
+            "jobs may be lost: this Redis writes nothing to disk (no append-only file, no save points), "
+            "so its restart forgets all: set appendonly to yes"
+        )

@@ -1,0 +1,46 @@
+"""What a Redis server says of itself that matters to the jobs in it.  Asked by keepers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from forkworker.store.connection import Link
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """What is known of a server; None where it does not tell, as to a user with few rights."""
+
+    #: of the protocol, (6, 2, 14) or so; Valkey tells the Redis it equals
+    version: tuple[int, ...] | None
+    #: the maxmemory-policy
+    eviction: str | None
+    #: whether it writes to disk by itself
+    is_persistent: bool | None
+
+
+def look(link: Link) -> Server:
+    """Ask the server."""
+    info = _info(link)
+    return Server(
+        version=_version(info.get("redis_version", "")),
+        eviction=info.get("maxmemory_policy"),
+        is_persistent=True if info.get("aof_enabled") == "1" else _has_save_points(link, info),
+    )
+
+
+def _info(link: Link) -> dict[str, str]:
+    text = (link.ask("INFO") or b"").decode("utf-8", "replace")
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+def _version(text: str) -> tuple[int, ...] | None:
+    return tuple(int(part) for part in text.split(".") if part.isdigit()) or None
+
+
+def _has_save_points(link: Link, info: dict[str, str]) -> bool | None:
+    """Tell whether snapshots are taken; INFO does not say, and CONFIG is closed at many hosters."""
+    answer = link.ask("CONFIG", "GET", "save") if "aof_enabled" in info else None
+    return bool(answer[1]) if answer else None
