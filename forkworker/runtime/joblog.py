@@ -12,10 +12,10 @@ _log = logging.getLogger(__name__)
 
 _WORDS = {
     "done": "done",
-    "retry": "failed, will be retried",
-    "failed": "failed, dropped",
-    "bury": "failed, now in the dead set",
-    "reject": "no job, now in the dead set",
+    "retry": "will be retried, failed",
+    "failed": "dropped, failed",
+    "bury": "now in the dead set, failed",
+    "reject": "now in the dead set, no job",
 }
 
 

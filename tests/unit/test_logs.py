@@ -276,10 +276,10 @@ def outcome(kind: Any, error: str = "") -> Outcome:
     ("kind", "level", "words"),
     [
         ("done", "INFO", "done"),
-        ("retry", "WARNING", "failed, will be retried"),
-        ("failed", "WARNING", "failed, dropped"),
-        ("bury", "WARNING", "failed, now in the dead set"),
-        ("reject", "WARNING", "no job, now in the dead set"),
+        ("retry", "WARNING", "will be retried, failed"),
+        ("failed", "WARNING", "dropped, failed"),
+        ("bury", "WARNING", "now in the dead set, failed"),
+        ("reject", "WARNING", "now in the dead set, no job"),
     ],
 )
 def test_each_finished_job_is_one_line(lines: Lines, kind: str, level: str, words: str) -> None:
