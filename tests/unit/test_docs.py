@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from support.documents import DOCUMENTS, ROOT, blocks, name
 
-ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], key=lambda path: path.relative_to(ROOT).as_posix())
+if TYPE_CHECKING:
+    from pathlib import Path
+
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)#]+)[^)]*\)")
-PATH_IN_CODE = re.compile(r"`((?:forkworker|tests|docs)/[\w./-]+\.(?:py|lua|md|toml))`")
-PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PATH_IN_CODE = re.compile(r"`((?:forkworker|tests|docs|contrib|examples)/[\w./@-]+\.(?:py|lua|md|toml|service|conf))`")
 
 pytestmark = pytest.mark.unit
-
-
-def name(value: object) -> str:
-    return str(value.relative_to(ROOT)) if isinstance(value, Path) else str(value)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
@@ -31,8 +28,9 @@ def test_links_and_paths_lead_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_python_in_documents_compiles(document: Path) -> None:
-    for block in PYTHON_BLOCK.findall(document.read_text("utf-8")):
-        ast.parse(block)
+    """Also what is not run; tests/integration/test_documents.py runs the rest."""
+    for block in blocks(document, "python"):
+        ast.parse(block.text)
 
 
 def test_readme_is_short() -> None:
