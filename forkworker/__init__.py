@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from forkworker.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from forkworker import middleware
+    from forkworker import middleware, testing
     from forkworker.client import Client, configure
     from forkworker.context import CurrentJob, current_job
     from forkworker.errors import (
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ForkworkerError,
         JobInterrupted,
         MalformedPayload,
+        PushFailed,
         PushInDoubt,
         RetryIn,
         StoreUnavailable,
@@ -38,6 +39,7 @@ _HOMES = {
         "ForkworkerError",
         "JobInterrupted",
         "MalformedPayload",
+        "PushFailed",
         "PushInDoubt",
         "RetryIn",
         "StoreUnavailable",
@@ -57,6 +59,7 @@ __all__ = [
     "Job",
     "JobInterrupted",
     "MalformedPayload",
+    "PushFailed",
     "PushInDoubt",
     "RetryIn",
     "StoreUnavailable",
@@ -67,12 +70,13 @@ __all__ = [
     "job",
     "middleware",
     "on",
+    "testing",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "middleware":
-        return importlib.import_module("forkworker.middleware")
+    if name in ("middleware", "testing"):
+        return importlib.import_module(f"forkworker.{name}")
     for module, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(f"forkworker.{module}"), name)

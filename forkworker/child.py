@@ -54,17 +54,17 @@ def run(settings: Settings, slot: int, channel: Channel, board: Board) -> ExitCo
     child = Child(settings, slot, channel, board)
     try:
         child.boot()
-    except Exception as error:  # noqa: BLE001 - a startup callback may raise anything
+    except BaseException as error:  # noqa: BLE001 - a startup callback may raise anything
         return _fail(channel, error)
     child.live()
     child.leave()
     return ExitCode.OK
 
 
-def _fail(channel: Channel, error: Exception) -> ExitCode:
+def _fail(channel: Channel, error: BaseException) -> ExitCode:
     is_the_apps = isinstance(error, apploader.AppError)
     trace = error.traceback if isinstance(error, apploader.AppError) else traceback.format_exc()
-    channel.send("failed", reason=str(error)[:2000], traceback=trace[-_MOST_TOLD:])
+    channel.send("failed", reason=(str(error) or repr(error))[:2000], traceback=trace[-_MOST_TOLD:])
     return ExitCode.CONFIGURATION if is_the_apps else ExitCode.FAILURE
 
 

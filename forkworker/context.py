@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from forkworker.wire import payload
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -12,18 +14,18 @@ if TYPE_CHECKING:
 class CurrentJob:
     """The run of a job, as the job itself sees it.  Made for each run, so nothing is worked out unless asked for."""
 
-    __slots__ = ("_count_recoveries", "_fields", "_is_stopping", "_payload", "queue")
+    __slots__ = ("_count_recoveries", "_fields", "_is_stopping", "_text", "queue")
 
     def __init__(
         self,
         fields: dict[str, Any],
-        payload: bytes,
+        text: bytes,
         queue: str,
         is_stopping: Callable[[], bool],
         count_recoveries: Callable[[bytes], int],
     ) -> None:
         self._fields = fields
-        self._payload = payload
+        self._text = text
         #: the queue that it was taken from
         self.queue = queue
         self._is_stopping = is_stopping
@@ -32,7 +34,7 @@ class CurrentJob:
     @property
     def jid(self) -> str:
         """The job's id; '' if its client gave it none."""
-        return str(self._fields.get("jid", ""))
+        return payload.jid_of(self._fields)
 
     @property
     def name(self) -> str:
@@ -40,10 +42,15 @@ class CurrentJob:
         return str(self._fields["class"])
 
     @property
+    def tags(self) -> tuple[str, ...]:
+        """The labels that it was pushed with."""
+        tags = self._fields.get("tags")
+        return tuple(map(str, tags)) if isinstance(tags, list) else ()
+
+    @property
     def retry_count(self) -> int:
         """Failures so far; 0 for the first run."""
-        count = self._fields.get("retry_count")
-        return max(0, count + 1) if isinstance(count, int) else 0
+        return payload.failures_of(self._fields)
 
     @property
     def stopping(self) -> bool:
@@ -53,7 +60,7 @@ class CurrentJob:
     @property
     def recoveries(self) -> int:
         """In how many crashes within 72 hours this very payload was running; asks Redis."""
-        return self._count_recoveries(self._payload)
+        return self._count_recoveries(self._text)
 
 
 _current: ContextVar[CurrentJob | None] = ContextVar("forkworker_current_job", default=None)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from forkworker.delay import seconds
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
 
 class ExitCode(IntEnum):
@@ -43,8 +46,22 @@ class StoreTooOld(StoreUnavailable):
     """Redis is of a version that lacks what is needed."""
 
 
+class PushFailed(StoreUnavailable):
+    """Redis could not be reached, or refused a push: the job was not accepted, and may be pushed again.
+
+    ``accepted`` holds the jids of those jobs of the same call that earlier round trips have brought in.
+    """
+
+    accepted: Sequence[str] = ()
+
+
 class PushInDoubt(StoreUnavailable):
-    """The connection was lost during a push: the job may or may not have been accepted."""
+    """The connection was lost during a push: the job may or may not have been accepted.
+
+    ``accepted`` holds the jids of those jobs of the same call that earlier round trips have brought in.
+    """
+
+    accepted: Sequence[str] = ()
 
 
 class IdentityTaken(ForkworkerError):
@@ -68,15 +85,18 @@ class Drop(ForkworkerError):
 
 
 class Bury(ForkworkerError):
-    """Raised by a job: go to the dead set, without further retries."""
+    """Raised by a job: go to the dead set, without further retries, whatever its options say."""
 
 
 class RetryIn(ForkworkerError):
-    """Raised by a job: try again in so many seconds."""
+    """Raised by a job: try again in so many seconds, or a timedelta.  Counts as a failure, like any other.
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"retry in {seconds} seconds")
-        self.seconds = seconds
+    Raises TypeError or ValueError for what is no such time.
+    """
+
+    def __init__(self, delay: float | timedelta) -> None:
+        self.seconds = seconds(delay)
+        super().__init__(f"retry in {self.seconds:g} seconds")
 
 
 class JobInterrupted(BaseException):

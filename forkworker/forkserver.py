@@ -18,10 +18,11 @@ from pathlib import Path
 
 from setproctitle import setproctitle
 
-from forkworker import apploader, child, clock, logs
+from forkworker import apploader, child, client, clock, logs
 from forkworker.errors import ExitCode
 from forkworker.hooks import hooks
 from forkworker.settings import Settings
+from forkworker.store import connection
 from forkworker.unix import packets, signals
 from forkworker.unix.board import VERSION as BOARD_VERSION
 from forkworker.unix.board import Board
@@ -71,6 +72,7 @@ class ForkServer:
             return
         with contextlib.suppress(OSError):  # another folder than the master's, if its name leads elsewhere by now
             os.chdir(settings.directory)
+        client.settle_in(connection.real_url(settings.redis_url))
         try:
             if settings.preload:
                 for app in settings.apps:

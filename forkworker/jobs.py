@@ -7,56 +7,35 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
-from forkworker import client
+from forkworker import client, options
+from forkworker.options import DEFAULT_BACKTRACE_LINES, Options
+from forkworker.wire import portable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from datetime import datetime, timedelta
+
+    from forkworker.options import OnExhausted, RetryIn
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-DEFAULT_BACKTRACE_LINES = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How a job is queued, retried and kept."""
-
-    queue: str = "default"
-    #: True: 25 times; a number; 0: to the dead set at once; False: dropped after a failure
-    retry: bool | int = True
-    #: (count of failures before this one, error) -> seconds
-    retry_in: Callable[[int, BaseException], float] | None = None
-    #: lines of the traceback that are kept; True: all, False: none
-    backtrace: bool | int = DEFAULT_BACKTRACE_LINES
-    #: False: not kept when its retries are exhausted
-    dead: bool = True
-    tags: tuple[str, ...] = ()
-
-    def fields(self) -> dict[str, Any]:
-        """Return what the payload must tell other workers and Web UIs."""
-        told: dict[str, Any] = {}
-        if self.backtrace is not False and self.backtrace != DEFAULT_BACKTRACE_LINES:
-            told["backtrace"] = self.backtrace
-        if not self.dead:
-            told["dead"] = False
-        if self.tags:
-            told["tags"] = list(self.tags)
-        return told
 
 
 class Job(Generic[P, R]):
     """A function that can be called, or enqueued under its name."""
 
-    def __init__(self, function: Callable[P, R], name: str, options: Options) -> None:
+    def __init__(
+        self, function: Callable[P, R], name: str, options: Options, stated: frozenset[str] = frozenset()
+    ) -> None:
         self.function = function
         self.name = name
         self.default_options = options
+        #: names of options that count for these pushes, whatever the registered job says
+        self._stated = stated
         self.signature = inspect.signature(function)
         functools.update_wrapper(self, function, updated=())  # its attributes are not ours
 
@@ -73,24 +52,35 @@ class Job(Generic[P, R]):
         *,
         queue: str | None = None,
         retry: bool | int | None = None,
+        retry_in: float | timedelta | None = None,
+        backtrace: bool | int | None = None,
         dead: bool | None = None,
         tags: Iterable[str] | None = None,
     ) -> Job[P, R]:
-        """Return the same job with other options; the registered one stays as it is."""
+        """Return the same job with other options for what is pushed by it; the registered one stays as it is.
+
+        Raises TypeError or ValueError for what cannot be.  A function for ``retry_in`` cannot travel:
+        it belongs to the decorator.
+        """
+        if callable(retry_in):
+            raise TypeError("retry_in: a function cannot travel with a job; give seconds here, or it to the decorator")
         given: dict[str, Any] = {
             "queue": queue,
             "retry": retry,
+            "retry_in": retry_in,
+            "backtrace": backtrace,
             "dead": dead,
-            "tags": tuple(tags) if tags is not None else None,
+            "tags": options.texts("tags", tags) if tags is not None else None,
         }
-        changed = replace(self.default_options, **{k: v for k, v in given.items() if v is not None})
-        return Job(self.function, self.name, changed)
+        given = {name: value for name, value in given.items() if value is not None}
+        return Job(self.function, self.name, replace(self.default_options, **given), self._stated | set(given))
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """Push a run of this job; return its jid.
 
-        Raises TypeError if the arguments do not fit the function or cannot travel as JSON, PushInDoubt
-        if the connection to Redis was lost.
+        Raises TypeError if the arguments do not fit the function or cannot travel as JSON, PushFailed if
+        Redis did not accept it, and PushInDoubt if the connection was lost and nobody knows.  None instead
+        of a jid says that a middleware kept it back.
         """
         return client.default().push_jobs([self._payload(args, kwargs)])[0]
 
@@ -103,23 +93,38 @@ class Job(Generic[P, R]):
         return client.default().push_jobs([self._payload(args, kwargs)], client.epoch(when))[0]
 
     def enqueue_many(self, runs: Iterable[Sequence[Any]]) -> list[str | None]:
-        """Push a run for each sequence of positional arguments, a thousand for each round trip."""
-        return client.default().push_jobs(self._payload(tuple(args), {}) for args in runs)
+        """Push a run for each sequence of positional arguments, a thousand for each round trip.
+
+        Nothing is pushed if one of them does not fit.  On PushFailed and PushInDoubt the error's
+        ``accepted`` tells which were pushed before.
+        """
+        return client.default().push_jobs([self._row(number, args) for number, args in enumerate(runs)])
+
+    def _row(self, number: int, args: Sequence[Any]) -> dict[str, Any]:
+        if isinstance(args, str | bytes) or not isinstance(args, Sequence):
+            raise TypeError(f"{self.name}: run {number} is {args!r:.60}, not a sequence of arguments such as ('a', 1)")
+        try:
+            return self._payload(tuple(args), {})
+        except TypeError as error:
+            raise TypeError(f"{error} (run {number})") from None
 
     def _payload(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        options = self.default_options
+        default = self.default_options
         positional, keyword = self._bind(args, kwargs)
-        told = options.fields()
+        told = default.fields(self._stated)
         if keyword:
             told["kwargs"] = keyword
-        return client.make_job(self.name, positional, queue=options.queue, retry=options.retry, **told)
+        return client.make_job(self.name, positional, queue=default.queue, retry=default.retry, **told)
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Fit arguments to the signature: positional as far as the function allows."""
-        bound = self.signature.bind(*args, **kwargs)
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}") from None
         self._fill_gaps(bound)
         for name, value in bound.arguments.items():
-            _refuse_unfit(self.name, name, value)
+            portable.refuse_misfit(value, f"{self.name}: the argument {name!r}")
         return list(bound.args), dict(bound.kwargs)
 
     def _fill_gaps(self, bound: inspect.BoundArguments) -> None:
@@ -130,26 +135,6 @@ class Job(Generic[P, R]):
             bound.arguments.setdefault(parameter.name, parameter.default)
         order = list(self.signature.parameters)
         bound.arguments = dict(sorted(bound.arguments.items(), key=lambda item: order.index(item[0])))
-
-
-def _refuse_unfit(job: str, argument: str, value: Any) -> None:
-    try:
-        json.dumps(value, allow_nan=False)
-        _refuse_keys(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise TypeError(f"{job}: the argument {argument!r} cannot travel as JSON: {error}") from None
-
-
-def _refuse_keys(value: Any) -> None:
-    """JSON would turn other keys into strings without a word."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise TypeError(f"the dict key {key!r} is no string")
-            _refuse_keys(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _refuse_keys(item)
 
 
 class Registry:
@@ -181,7 +166,8 @@ def _same_function(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
 
 
 def _place(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
+    name = getattr(function, "__qualname__", None)
+    return f"{function.__module__}.{name}" if name else repr(function)
 
 
 registry = Registry()
@@ -198,7 +184,8 @@ def job(
     aliases: Iterable[str] = (),
     queue: str = "default",
     retry: bool | int = True,
-    retry_in: Callable[[int, BaseException], float] | None = None,
+    retry_in: RetryIn | float | timedelta | None = None,
+    on_exhausted: OnExhausted | None = None,
     backtrace: bool | int = DEFAULT_BACKTRACE_LINES,
     dead: bool = True,
     tags: Iterable[str] = (),
@@ -212,25 +199,57 @@ def job(
     name: str | None = None,
     aliases: Iterable[str] = (),
     tags: Iterable[str] = (),
-    **options: Any,
+    **others: Any,
 ) -> Job[P, R] | Callable[[Callable[P, R]], Job[P, R]]:
     """Make a function a job, under ``module.function`` or the name given.
 
-    Raises ValueError for a function of ``__main__`` without a name: workers could not find it.
+    Raises ValueError for a function of ``__main__`` without a name, as workers could not find it, and
+    TypeError for what cannot be run as a job, such as a coroutine function.
     """
+    made = Options(tags=options.texts("tags", tags), **others)
+    older = options.texts("aliases", aliases)
 
     def decorate(function: Callable[P, R]) -> Job[P, R]:
-        made = Job(function, name or _default_name(function), Options(tags=tuple(tags), **options))
-        registry.add(made, aliases)
-        return made
+        _refuse_unfit(function)
+        new = Job(function, _checked_name(function, name), made)
+        registry.add(new, older)
+        return new
 
     return decorate(function) if function is not None else decorate
 
 
+def _refuse_unfit(function: object) -> None:
+    """A job is run by an ordinary call; what such a call only prepares would end as done without having run."""
+    if isinstance(function, Job):
+        raise TypeError(f"{function!r} is a job already: use its options() or the decorator's aliases")
+    if not callable(function) or isinstance(function, type):
+        raise TypeError(f"a job is a function, not {function!r:.60}; options come by keyword, as in job(name=...)")
+    for kind, is_it in _NOT_RUN_BY_A_CALL.items():
+        if is_it(function):
+            raise TypeError(f"the job {_place(function)} is a {kind}: calling it would run nothing; wrap it in a def")
+
+
+_NOT_RUN_BY_A_CALL: dict[str, Callable[[object], bool]] = {
+    "coroutine function": inspect.iscoroutinefunction,
+    "generator function": inspect.isgeneratorfunction,
+    "asynchronous generator function": inspect.isasyncgenfunction,
+}
+
+
+def _checked_name(function: Callable[..., Any], name: str | None) -> str:
+    if name is None:
+        return _default_name(function)
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"the name of a job must be a string that is not empty, not {name!r}")
+    return name
+
+
 def _default_name(function: Callable[..., Any]) -> str:
+    if not hasattr(function, "__qualname__"):
+        raise TypeError(f"{function!r:.100} has no name of its own: give it one, @forkworker.job(name=...)")
     if function.__module__ == "__main__":
         raise ValueError(
             f"the job {function.__qualname__} is in __main__, where no worker can find it by that name: "
             "give it a name, @forkworker.job(name=...), or put it into a module"
         )
-    return f"{function.__module__}.{function.__qualname__}"
+    return _place(function)

@@ -17,11 +17,21 @@ _STDERR = 2
 _CONTROL = {c: f"\\x{c:02x}" for c in [*range(32), *range(127, 160)]} | {10: "\\n", 9: "\\t", 13: "\\r"}
 # line and paragraph separators, and what turns the direction of text
 _CONTROL |= {c: f"\\u{c:04x}" for c in [0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]}
+#: of a message, and of a traceback; what an app or a payload says may be longer than any log takes
+_MOST_CHARACTERS = 20_000
 
 
 def clean(text: str) -> str:
     """Return text with every control character made visible."""
     return text.translate(_CONTROL)
+
+
+def cut(text: str) -> str:
+    """Return the beginning and the end of a text that is too long."""
+    if len(text) <= _MOST_CHARACTERS:
+        return text
+    half = _MOST_CHARACTERS // 2
+    return f"{text[:half]} …{len(text) - 2 * half} characters… {text[-half:]}"
 
 
 class TextFormatter(logging.Formatter):
@@ -33,9 +43,9 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; a traceback is folded into it."""
-        line = f"{_instant(record)} {record.levelname} {self._who} {clean(record.getMessage())}"
+        line = f"{_instant(record)} {record.levelname} {self._who} {clean(cut(record.getMessage()))}"
         if record.exc_info:
-            line += " | " + clean(self.formatException(record.exc_info))
+            line += " | " + clean(cut(self.formatException(record.exc_info)))
         return line
 
 
@@ -48,10 +58,10 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        fields = {"time": _instant(record), "level": record.levelname, **self._who, "message": record.getMessage()}
+        fields = {"time": _instant(record), "level": record.levelname, **self._who, "message": cut(record.getMessage())}
         fields |= getattr(record, "fields", {})
         if record.exc_info:
-            fields["traceback"] = self.formatException(record.exc_info)
+            fields["traceback"] = cut(self.formatException(record.exc_info))
         return json.dumps(fields)
 
 

@@ -6,13 +6,16 @@ raise anything, SystemExit and KeyboardInterrupt included, and that concerns thi
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import logging
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from forkworker import context, middleware
 from forkworker.errors import Drop, JobInterrupted, MalformedPayload, UnknownJob
+from forkworker.hooks import hooks
 from forkworker.runtime import retry
 from forkworker.runtime.outcome import Interrupted, Outcome
 from forkworker.runtime.retry import Verdict
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from forkworker.clock import Clock
-    from forkworker.jobs import Job, Options, Registry
+    from forkworker.context import CurrentJob
+    from forkworker.jobs import Job, Registry
     from forkworker.runtime.hand import Unit
     from forkworker.runtime.shield import Shield
 
@@ -55,64 +59,82 @@ class Executor:
             job = payload.decode(unit.payload)
         except MalformedPayload as error:
             return Outcome(unit, "reject", error=str(error), new_payload=unit.payload, score=self._clock.now())
-        name = job["class"]
+        name, jid = job["class"], payload.jid_of(job)
         found = self._registry.find(name)
         try:
             self._call(found or self._unknown(name), job, unit, shield)
-        except JobInterrupted:
-            return Interrupted(unit)
         except Drop:
             pass
         except BaseException as error:  # noqa: BLE001 - whatever a job raises is that job's failure
-            return self._failed(unit, job, error, found, self._clock.monotonic() - began)
-        return Outcome(unit, "done", name, str(job.get("jid", "")), self._clock.monotonic() - began)
+            if isinstance(error, JobInterrupted) and self._is_stopping():
+                return Interrupted(unit)
+            return self._failed(unit, name, jid, error, found, self._clock.monotonic() - began)
+        return Outcome(unit, "done", name, jid, self._clock.monotonic() - began)
 
     def _call(self, found: Job[..., Any], job: dict[str, Any], unit: Unit, shield: Shield) -> None:
-        args, kwargs = job.get("args") or (), job.get("kwargs") or {}
         current = context.CurrentJob(job, unit.payload, unit.queue, self._is_stopping, self._count_recoveries)
-        token = context.set_current(current)
-        try:
-            with shield:
-                middleware.server.run(job, functools.partial(found.function, *args, **kwargs))
-        finally:
-            context.reset_current(token)
+        perform(found, job, current, shield)
 
     def _unknown(self, name: str) -> Job[..., Any]:
-        known = self._registry.names()
-        more = f" and {len(known) - _MOST_NAMES_TOLD} more" if len(known) > _MOST_NAMES_TOLD else ""
-        raise UnknownJob(
-            f"no job is named {name!r} here; known are: {', '.join(known[:_MOST_NAMES_TOLD]) or 'none'}{more}; "
-            f"imported was: {', '.join(self._apps) or 'nothing'}"
-        )
+        raise unknown_job(name, self._registry, f"imported was: {', '.join(self._apps) or 'nothing'}")
 
     def _failed(
-        self, unit: Unit, job: dict[str, Any], error: BaseException, found: Job[..., Any] | None, seconds: float
+        self,
+        unit: Unit,
+        name: str,
+        jid: str,
+        error: BaseException,
+        found: Job[..., Any] | None,
+        seconds: float,
     ) -> Outcome:
-        options = found.default_options if found else None
-        now = self._clock.now()
-        try:
-            verdict = retry.decide(job, error, queue=unit.queue, now=now, options=options)
-        except BaseException:  # noqa: BLE001 - users' code, too
-            _log.exception("jid=%s %s: its retry_in failed; the ordinary delay is taken", job.get("jid"), job["class"])
-            verdict = self._decide_without_hook(unit, job, error, options, now)
-        name, message = payload.describe_error(error)
-        return Outcome(
-            unit,
-            verdict.kind,
-            job["class"],
-            str(job.get("jid", "")),
-            seconds,
-            f"{name}: {message}",
-            verdict.new_payload,
-            verdict.score,
-        )
+        verdict = self._verdict(unit, name, error, found)
+        if verdict.exhausted is not None:
+            _tell_exhausted(found, verdict.exhausted, error)
+        told = ": ".join(payload.describe_error(error))
+        return Outcome(unit, verdict.kind, name, jid, seconds, told, verdict.new_payload, verdict.score)
 
-    @staticmethod
-    def _decide_without_hook(
-        unit: Unit, job: dict[str, Any], error: BaseException, options: Options | None, now: float
-    ) -> Verdict:
+    def _verdict(self, unit: Unit, name: str, error: BaseException, found: Job[..., Any] | None) -> Verdict:
+        """Decide on the payload as it was taken: the job and its middleware may have changed what they were given."""
+        now = self._clock.now()
+        options = found.default_options if found else None
         ordinary = dataclasses.replace(options, retry_in=None) if options else None
+        for each in (options, ordinary):
+            try:
+                return retry.decide(payload.decode(unit.payload), error, queue=unit.queue, now=now, options=each)
+            except BaseException:  # noqa: BLE001 - users' code, too
+                _log.exception("%.200s: its retry_in failed; the ordinary delay is taken", name)
+        return Verdict("bury", unit.payload, now)
+
+
+def perform(found: Job[..., Any], job: dict[str, Any], current: CurrentJob, shield: Shield | None = None) -> Any:
+    """Run a job with its arguments, through the middleware; what it raises is the caller's."""
+    args, kwargs = job.get("args") or (), job.get("kwargs") or {}
+    token = context.set_current(current)
+    try:
+        with shield or contextlib.nullcontext():
+            value = middleware.server.run(job, functools.partial(found.function, *args, **kwargs))
+            if isinstance(value, CoroutineType):
+                value.close()
+                raise TypeError(f"{found.name} returned a coroutine, which nobody runs: call asyncio.run() in the job")
+            return value
+    finally:
+        context.reset_current(token)
+
+
+def unknown_job(name: str, registry: Registry, where: str) -> UnknownJob:
+    """Return the error for a name that is not registered; ``where`` says what else could be wrong."""
+    known = registry.names()
+    more = f" and {len(known) - _MOST_NAMES_TOLD} more" if len(known) > _MOST_NAMES_TOLD else ""
+    told = ", ".join(known[:_MOST_NAMES_TOLD]) or "none"
+    return UnknownJob(f"no job is named {name[:200]!r} here; known are: {told}{more}; {where}")
+
+
+def _tell_exhausted(found: Job[..., Any] | None, job: dict[str, Any], error: BaseException) -> None:
+    """Call the job's own function first, then everybody's."""
+    own = found.default_options.on_exhausted if found else None
+    if own:
         try:
-            return retry.decide(job, error, queue=unit.queue, now=now, options=ordinary)
-        except (ValueError, RecursionError):  # it holds what JSON cannot carry: kept as it is
-            return Verdict("bury", unit.payload, now)
+            own(job, error)
+        except BaseException:  # noqa: BLE001 - users' code may raise anything
+            _log.exception("on_exhausted of %.200s failed", job["class"])
+    hooks.fire("exhausted", job, error)

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+#: characters: whoever can push can write long names
+_MOST_NAME, _MOST_ERROR = 200, 1000
 _WORDS = {
     "done": "done",
     "retry": "will be retried, failed",
@@ -32,17 +34,18 @@ class JobLog:
                 self._write(logging.WARNING, outcome)
 
     def _write(self, level: int, outcome: Outcome) -> None:
+        jid, name = outcome.jid[:_MOST_NAME], outcome.name[:_MOST_NAME]
         fields = {
-            "jid": outcome.jid,
-            "name": outcome.name,
+            "jid": jid,
+            "name": name,
             "queue": outcome.unit.queue,
             "outcome": outcome.kind,
             "seconds": round(outcome.seconds, 6),
         }
         message = "jid=%s %s queue=%s %s in %.3f s"
-        args = [outcome.jid, outcome.name or "?", outcome.unit.queue, _WORDS[outcome.kind], outcome.seconds]
+        args = [jid, name or "?", outcome.unit.queue, _WORDS[outcome.kind], outcome.seconds]
         if outcome.error:
             message += ": %s"
-            args.append(outcome.error[:1000])
-            fields["error"] = outcome.error[:1000]
+            args.append(outcome.error[:_MOST_ERROR])
+            fields["error"] = outcome.error[:_MOST_ERROR]
         _log.log(level, message, *args, extra={"fields": fields})

@@ -10,8 +10,9 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from forkworker import delay as delays
 from forkworker.errors import Bury, RetryIn, UnknownJob
-from forkworker.jobs import Options
+from forkworker.options import Options
 from forkworker.wire import payload
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Verdict:
     new_payload: bytes = b""
     #: epoch seconds: when the retry is due, or the time of death
     score: float = 0.0
+    #: the job as it ended, if it has failed for the last time
+    exhausted: dict[str, Any] | None = None
 
 
 def decide(
@@ -55,12 +58,22 @@ def decide(
         return Verdict("failed")
     count = previous_failures(job)
     told = {**job, **_error_fields(job, error, options), **_count_fields(job, count, now)}
-    told["queue"] = job.get("retry_queue") or queue
+    told["queue"] = _queue(job, queue)
     if _may_retry(job, error, count, most, now):
-        return Verdict("retry", payload.encode(told), now + delay(count, error, options, uniform))
-    if job.get("dead", options.dead) is False:
-        return Verdict("failed")
-    return Verdict("bury", payload.encode(told), now)
+        return Verdict("retry", payload.encode(told), now + delay(job, count, error, options, uniform))
+    if _is_kept(job, error, options):
+        return Verdict("bury", payload.encode(told), now, told)
+    return Verdict("failed", exhausted=told)
+
+
+def _queue(job: dict[str, Any], queue: str) -> str:
+    wanted = job.get("retry_queue")
+    return wanted if isinstance(wanted, str) and wanted else queue
+
+
+def _is_kept(job: dict[str, Any], error: BaseException, options: Options) -> bool:
+    """Whether the dead set gets it: always what asked for that, and what never ran as nobody knew its name."""
+    return isinstance(error, Bury | UnknownJob) or job.get("dead", options.dead) is not False
 
 
 def most_retries(job: dict[str, Any], options: Options, error: BaseException) -> int | None:
@@ -77,17 +90,26 @@ def most_retries(job: dict[str, Any], options: Options, error: BaseException) ->
 
 
 def previous_failures(job: dict[str, Any]) -> int:
-    """Return how often a job has failed before; the Web UI's "retry now" leaves -1."""
-    count = job.get("retry_count")
-    return min(max(0, count + 1), _MOST_FAILURES) if isinstance(count, int) else 0
+    """Return how often a job has failed before, within reason."""
+    return min(payload.failures_of(job), _MOST_FAILURES)
 
 
-def delay(count: int, error: BaseException, options: Options, uniform: Callable[[], float]) -> float:
+def delay(
+    job: dict[str, Any], count: int, error: BaseException, options: Options, uniform: Callable[[], float]
+) -> float:
     """Return the seconds until the next try: n**4 + 15 and jitter, or what the job wants."""
     if isinstance(error, RetryIn):
         return _bounded(error.seconds)
-    wanted = options.retry_in(count, error) if options.retry_in else count**4 + 15
-    return _bounded(wanted) + uniform() * 10 * (count + 1)
+    return _bounded(_wanted(job, count, error, options)) + uniform() * 10 * (count + 1)
+
+
+def _wanted(job: dict[str, Any], count: int, error: BaseException, options: Options) -> float:
+    told = job.get("retry_in")
+    if isinstance(told, int | float) and not isinstance(told, bool):
+        return told
+    if options.retry_in is None:
+        return count**4 + 15
+    return delays.seconds(options.retry_in(count, error) if callable(options.retry_in) else options.retry_in)
 
 
 def _bounded(seconds: float) -> float:
@@ -98,6 +120,8 @@ def _bounded(seconds: float) -> float:
 def _may_retry(job: dict[str, Any], error: BaseException, count: int, most: int, now: float) -> bool:
     if isinstance(error, Bury):
         return False
+    if isinstance(error, UnknownJob):
+        return count < most
     period = job.get("retry_for")
     if isinstance(period, int | float) and not isinstance(period, bool):
         first = payload.instant(job.get("failed_at")) or now
@@ -128,7 +152,8 @@ def backtrace(error: BaseException, wanted: object) -> list[str]:
     """Return the last lines of where an error came from, the innermost first, without our own frames."""
     if wanted is False or wanted is None:
         return []
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "/forkworker/runtime/" not in frame.filename]
-    lines = [f"{frame.filename}:{frame.lineno}:in {frame.name}" for frame in reversed(own)]
+    # not extract_tb, which reads the sources
+    places = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [(code, line) for code, line in places if "/forkworker/runtime/" not in code.co_filename]
+    lines = [f"{code.co_filename}:{line}:in {code.co_name}" for code, line in reversed(own)]
     return lines[:wanted] if isinstance(wanted, int) and wanted is not True else lines

@@ -2,39 +2,74 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis
 
-from forkworker.errors import PushInDoubt, StoreUnavailable
+from forkworker.errors import PushFailed, PushInDoubt
 from forkworker.wire import keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from forkworker.store.connection import Command
+
 
 def push(client: redis.Redis, queue: str, payloads: Sequence[bytes]) -> None:
-    """Append payloads to a queue, all or none; a lost connection raises PushInDoubt."""
-    with client.pipeline(transaction=True) as pipe:
-        pipe.sadd(keys.QUEUES, queue)
-        pipe.lpush(keys.queue(queue), *payloads)
-        _execute(pipe)
+    """Append payloads to a queue, all or none; once.  Raises PushFailed, or PushInDoubt if that is not known."""
+    _transact(client, [("SADD", keys.QUEUES, queue), ("LPUSH", keys.queue(queue), *payloads)])
 
 
 def schedule(client: redis.Redis, entries: Sequence[tuple[bytes, float]]) -> None:
-    """Put payloads into the schedule, each with the time it is due, all or none."""
-    with client.pipeline(transaction=True) as pipe:
-        pipe.zadd(keys.SCHEDULE, dict(entries))
-        _execute(pipe)
+    """Put payloads into the schedule, each with the time it is due; as ``push`` does."""
+    scored = [part for payload, at in entries for part in (repr(at), payload)]
+    _transact(client, [("ZADD", keys.SCHEDULE, *scored)])
 
 
-def _execute(pipe: redis.client.Pipeline) -> None:
+def _transact(client: redis.Redis, commands: Sequence[Command]) -> None:
+    """Execute commands in a transaction, on a connection of our own: what was never sent is not in doubt."""
+    pool = client.connection_pool
     try:
-        pipe.execute()
-    except (redis.ConnectionError, redis.TimeoutError) as error:
+        connection = pool.get_connection()
+    except (redis.RedisError, OSError) as error:
+        raise PushFailed(f"Redis cannot be reached, nothing was accepted: {_told(error)}") from error
+    try:
+        replies = _exchange(connection, [("MULTI",), *commands, ("EXEC",)])
+    except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
         raise PushInDoubt(
-            f"the connection to Redis failed during a push ({type(error).__name__}): "
+            f"the connection to Redis failed during a push ({_told(error)}): "
             "the job may or may not have been accepted; push again only if running twice is harmless"
         ) from error
-    except redis.RedisError as error:
-        raise StoreUnavailable(f"Redis refused the push, nothing was accepted: {error}") from error
+    finally:
+        pool.release(connection)
+    _raise_refusal(replies)
+
+
+def _exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
+    try:
+        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        return [_reply(connection) for _ in commands]
+    except BaseException:
+        # also what a signal or another thread raises here: replies that come in later are nobody's
+        connection.disconnect()
+        raise
+
+
+def _reply(connection: Any) -> Any:
+    """Return the next reply; a refusal is one, too."""
+    try:
+        return connection.read_response()
+    except (redis.ResponseError, redis.exceptions.BusyLoadingError) as refusal:
+        return refusal
+
+
+def _raise_refusal(replies: list[Any]) -> None:
+    """Raise PushFailed for the first command that was refused, be it at once or within EXEC."""
+    done = replies[-1] if isinstance(replies[-1], list) else []
+    for reply in [*replies, *done]:
+        if isinstance(reply, Exception):
+            raise PushFailed(f"Redis refused the push, nothing was accepted: {reply}") from reply
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

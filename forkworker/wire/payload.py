@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from forkworker.errors import MalformedPayload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Fields = dict[str, Any]
 
@@ -104,6 +104,18 @@ def _depth(value: object) -> int:
     return 1 + max(map(_depth, inner), default=0) if isinstance(value, dict | list) else 0
 
 
+def jid_of(fields: Fields) -> str:
+    """Return the job's id; '' if it has none that can be shown."""
+    jid = fields.get("jid")
+    return jid if isinstance(jid, str) else str(jid) if isinstance(jid, int) else ""
+
+
+def failures_of(fields: Fields) -> int:
+    """Return how often a job has failed; the Web UI's "retry now" leaves -1."""
+    count = fields.get("retry_count")
+    return max(0, count + 1) if isinstance(count, int) else 0
+
+
 def name_and_jid(head: bytes) -> tuple[str, str]:
     """Return name and jid of a payload of which only the beginning may be there; '?' for what is not."""
     return _text_of(_NAME.search(head)), _text_of(_JID.search(head))
@@ -129,15 +141,20 @@ def instant(value: object) -> float | None:
 
 def describe_error(error: BaseException) -> tuple[str, str]:
     """Return class and message of an error, in the length that Sidekiq keeps."""
+    return _told(_class_name, error), _told(str, error)
+
+
+def _class_name(error: BaseException) -> str:
     kind = type(error)
-    # without <locals>: Sidekiq's Web UI takes it for a tag
-    name = kind.__qualname__.replace("<locals>.", "")
-    name = name if kind.__module__ == "builtins" else f"{kind.__module__}.{name}"
+    name = kind.__qualname__.replace("<locals>.", "")  # Sidekiq's Web UI takes it for a tag
+    return name if kind.__module__ == "builtins" else f"{kind.__module__}.{name}"
+
+
+def _told(tell: Callable[[BaseException], str], error: BaseException) -> str:
     try:
-        message = str(error)
+        return _text(tell(error)[:MOST_MESSAGE_CHARACTERS])
     except BaseException as failure:  # noqa: BLE001 - a user's __str__ may raise anything
-        message = f"(its message cannot be shown: {type(failure).__name__})"
-    return name, _text(message)[:MOST_MESSAGE_CHARACTERS]
+        return f"(its message cannot be shown: {type(failure).__name__})"
 
 
 def _text(characters: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 from support.servers import free_port
 
-from forkworker.errors import PushInDoubt, StoreUnavailable
+from forkworker.errors import PushFailed, PushInDoubt, StoreUnavailable
 from forkworker.store import queues
 from forkworker.store.connection import make_client
 from store.scene import NOW, job, jobs, left, world
@@ -100,6 +101,7 @@ def test_a_connection_lost_before_the_end_of_the_transaction_accepts_none(
 ) -> None:
     """The client cannot know: it is in doubt all the same."""
     assert accepted
+    client_behind.ping()
     proxy.black_hole()
     client_behind.connection_pool.connection_kwargs["socket_timeout"] = 0.2
 
@@ -117,7 +119,7 @@ def test_the_client_is_usable_again_after_a_lost_connection(
 ) -> None:
     client_behind.ping()
     proxy.refuse()
-    with pytest.raises(PushInDoubt):
+    with pytest.raises(PushFailed, match="nothing was accepted"):
         push(client_behind)
     assert world(redis) == {}
 
@@ -134,26 +136,74 @@ def test_what_redis_refuses_is_not_accepted_and_not_in_doubt(
     assert accepted
     redis.config_set("maxmemory", 1)
     try:
-        with pytest.raises(StoreUnavailable, match="nothing was accepted") as caught:
+        with pytest.raises(PushFailed, match="nothing was accepted"):
             push(client)
     finally:
         redis.config_set("maxmemory", 0)
 
-    assert not isinstance(caught.value, PushInDoubt)
     assert world(redis) == {}
 
 
 def test_a_queue_that_is_no_list_accepts_nothing(client: redispy.Redis, redis: redispy.Redis) -> None:
     redis.set("queue:default", "a string")
 
-    with pytest.raises(StoreUnavailable, match="nothing was accepted"):
+    with pytest.raises(PushFailed, match="nothing was accepted"):
         push_two(client)
 
     assert world(redis)["queue:default"] == b"a string"
 
 
-def test_where_nobody_listens_a_push_fails_at_once() -> None:
+def test_where_nobody_listens_a_push_fails_at_once_and_is_not_in_doubt() -> None:
     client = make_client(f"redis://127.0.0.1:{free_port()}/0")
 
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(PushFailed, match="nothing was accepted"):
         push_two(client)
+
+
+def test_a_failed_push_and_one_in_doubt_can_be_caught_together_and_told_apart() -> None:
+    assert issubclass(PushFailed, StoreUnavailable)
+    assert issubclass(PushInDoubt, StoreUnavailable)
+    assert not issubclass(PushFailed, PushInDoubt)
+    assert not issubclass(PushInDoubt, PushFailed)
+
+
+def test_a_connection_that_redis_has_closed_meanwhile_is_not_used(client: redispy.Redis, redis: redispy.Redis) -> None:
+    """An idle program's next push after a restart, or after Redis' own timeout, is not in doubt."""
+    push_two(client)
+    for other in redis.client_list():
+        if other["id"] != str(redis.client_id()):
+            redis.client_kill_filter(_id=other["id"])
+
+    push_two(client)
+
+    assert len(world(redis)["queue:default"]) == 4
+
+
+def test_what_a_signal_raises_in_a_push_leaves_no_reply_for_the_next(
+    proxy: Proxy, client_behind: redispy.Redis, redis: redispy.Redis
+) -> None:
+    """Else the next push would read this one's replies, and take itself for accepted."""
+    push_two(client_behind)
+    proxy.black_hole()
+    before = signal.signal(signal.SIGALRM, _raise_too_late)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with pytest.raises(TooLate):
+            push_two(client_behind)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    proxy.cut_all()
+    proxy.restore_flow()
+    redis.set("queue:other", "a string")
+
+    with pytest.raises(PushFailed, match="WRONGTYPE"):
+        queues.push(client_behind, "other", jobs(3))
+
+
+class TooLate(BaseException):
+    """Raised by a signal's handler, as time limits do."""
+
+
+def _raise_too_late(*_: object) -> None:
+    raise TooLate

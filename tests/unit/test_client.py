@@ -11,7 +11,8 @@ import pytest
 
 from forkworker import client, config, middleware
 from forkworker.client import Client
-from forkworker.store import connection, queues
+from forkworker.errors import PushFailed, PushInDoubt
+from forkworker.store import batches, connection, queues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -304,3 +305,155 @@ def test_configure_sets_the_address_of_the_job_functions(monkeypatch: pytest.Mon
     client.configure(redis_url="redis://other")
 
     assert client.default()._url == "redis://other"
+
+
+def test_an_address_that_is_none_is_refused_at_once() -> None:
+    for wrong in ("localhost:6379", "http://localhost", "redis://localhost/zero"):
+        with pytest.raises(ValueError, match="Redis address"):
+            Client(wrong)
+        with pytest.raises(ValueError, match="Redis address"):
+            client.configure(redis_url=wrong)
+
+
+def test_in_a_daemons_child_clients_without_an_address_push_where_the_daemon_takes_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    addresses: list[object] = []
+    monkeypatch.setattr(connection, "make_client", addresses.append)
+    monkeypatch.setattr(client, "_home", None)
+
+    client.settle_in("redis://the-daemons")
+    Client().push("x")
+    Client("redis://told").push("x")
+
+    assert addresses == ["redis://the-daemons", "redis://told"]
+
+
+def test_after_a_fork_a_client_connects_anew(monkeypatch: pytest.MonkeyPatch, pusher: Client) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(connection, "make_client", made.append)
+    pusher.push("x")
+    monkeypatch.setattr(client.os, "getpid", lambda: -1)
+
+    pusher.push("x")
+    pusher.push("x")
+
+    assert made == ["redis://example.net"] * 2
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        ({"name": ""}, "name of a job"),
+        ({"name": 7}, "name of a job"),
+        ({"args": "abc"}, "args must be a list"),
+        ({"args": b"abc"}, "args must be a list"),
+        ({"args": {"a": 1}}, "args must be a list"),
+        ({"args": {1}}, "args must be a list"),
+        ({"args": None}, "args must be a list"),
+        ({"args": [1, {"a": {2}}]}, r"x: args.*\[1\]\['a'\]: \{2\} is of the type set"),
+        ({"cattr": {1: 2}}, "x: cattr.*the dict key 1 is no string"),
+        ({"kwargs": [1]}, "kwargs must be a dict"),
+        ({"jid": 7}, "jid must be a string"),
+        ({"retry": "often"}, "retry must be"),
+        ({"retry": -1}, "retry must be"),
+        ({"class": "y"}, "'class' cannot be given"),
+        ({"enqueued_at": 1.5}, "'enqueued_at' cannot be given"),
+        ({"at": "tomorrow"}, "aware datetime or epoch seconds"),
+        ({"at": True}, "aware datetime or epoch seconds"),
+        ({"at": float("nan")}, "no time in epoch seconds"),
+        ({"at": float("inf")}, "no time in epoch seconds"),
+        ({"at": 1_764_000_000_000}, "in milliseconds"),
+        ({"at": dt.datetime(2025, 11, 24, 16, 0)}, "no time zone"),  # noqa: DTZ001 - the case
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+)
+def test_what_is_no_job_is_refused_and_nothing_written(
+    pusher: Client, written: Written, call: dict[str, Any], told: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=told):
+        pusher.push(**{"name": "x", **call})
+    assert (written.pushes, written.schedules) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "delay", ["60", None, True, float("nan"), float("inf"), 10**12, 10**400, dt.timedelta.max], ids=repr
+)
+def test_a_delay_that_is_none_or_never_ends_is_refused(delay: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        client.seconds_from_now(delay)
+
+
+def test_middleware_cannot_send_a_job_where_nobody_could_see_it(pusher: Client, written: Written) -> None:
+    @middleware.client.add
+    def lose(job: dict[str, Any], call_next: Callable[[], Any]) -> Any:
+        job["queue"] = "no such queue"
+        return call_next()
+
+    with pytest.raises(ValueError, match="letters, digits"):
+        pusher.push("x")
+    assert written.pushes == []
+
+
+# Sizes
+
+
+def test_a_large_payload_is_pushed_and_named_in_a_warning(
+    pusher: Client, written: Written, caplog: pytest.LogCaptureFixture
+) -> None:
+    pusher.push("Small", ["x" * 999_000])
+    jid = pusher.push("Large", ["x" * 1_000_000])
+
+    assert len(written.pushes) == 2
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert f"jid={jid} Large: its payload has 1,000,1" in record.getMessage()
+
+
+def test_a_payload_that_could_never_be_settled_is_refused(
+    pusher: Client, written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "MOST_BYTES", 2000)
+
+    with pytest.raises(ValueError, match="send a reference"):
+        pusher.push("Large", ["x" * 2000])
+    assert written.pushes == []
+
+
+def test_a_round_trip_carries_no_more_than_redis_takes(
+    pusher: Client, written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "MOST_BYTES", 5000)
+
+    pusher.push_jobs(client.make_job("x", ["x" * 1000], queue="default", retry=True) for _ in range(10))
+
+    assert [len(jobs) for _, jobs in written.pushes] == [4, 4, 2]
+
+
+# What is told of a failure
+
+
+@pytest.mark.parametrize("kind", [PushFailed, PushInDoubt])
+@pytest.mark.parametrize("at", [None, NOW + 60], ids=["now", "later"])
+def test_a_failure_tells_what_earlier_round_trips_have_brought_in(
+    pusher: Client, monkeypatch: pytest.MonkeyPatch, kind: type[PushFailed | PushInDoubt], at: float | None
+) -> None:
+    trips: list[int] = []
+
+    def fail_at_the_third(*_: object) -> None:
+        trips.append(1)
+        if len(trips) == 3:
+            raise kind("no")
+
+    monkeypatch.setattr(queues, "push", fail_at_the_third)
+    monkeypatch.setattr(queues, "schedule", fail_at_the_third)
+    jobs = [client.make_job("x", [n], queue="default", retry=True) for n in range(3500)]
+
+    with pytest.raises(kind) as caught:
+        pusher.push_jobs(jobs, at)
+
+    assert caught.value.accepted == [job["jid"] for job in jobs[:2000]]
+    assert len(trips) == 3

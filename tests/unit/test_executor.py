@@ -10,7 +10,10 @@ import pytest
 
 from forkworker import context, middleware
 from forkworker.errors import Bury, Drop, JobInterrupted, RetryIn
-from forkworker.jobs import Job, Options, Registry
+from forkworker.hooks import Hooks
+from forkworker.jobs import Job, Registry
+from forkworker.options import Options
+from forkworker.runtime import executor
 from forkworker.runtime.executor import Executor
 from forkworker.runtime.hand import Unit
 from forkworker.runtime.outcome import Interrupted, Outcome
@@ -224,6 +227,7 @@ def test_a_job_without_retries_is_dropped(world: World) -> None:
 
 
 def test_a_forced_stop_is_no_failure(world: World) -> None:
+    world.stopping = True
     world.register(raiser(JobInterrupted))
 
     assert isinstance(world.run_bytes(b'{"class":"work"}'), Interrupted)
@@ -236,6 +240,7 @@ def test_except_exception_does_not_swallow_a_forced_stop(world: World) -> None:
         except Exception:  # noqa: BLE001 - what users write
             pass
 
+    world.stopping = True
     world.register(stubborn)
 
     assert isinstance(world.run_bytes(b'{"class":"work"}'), Interrupted)
@@ -254,6 +259,163 @@ def test_an_error_whose_message_exits_is_a_failure_like_any_other(world: World) 
     assert world.run().kind == "retry"
 
 
+def test_interrupted_without_a_stop_is_a_failure_like_any_other(world: World) -> None:
+    """Else the payload would stay in the working list for as long as the process lives."""
+    world.register(raiser(JobInterrupted))
+
+    assert world.run().kind == "retry"
+
+
+def test_a_retry_gets_the_arguments_as_they_were(world: World, server_chain: middleware.Chain) -> None:
+    """Not as the job, or a middleware with something that is no JSON, has left them."""
+
+    @server_chain.add
+    def lend(job: dict[str, Any], call_next: Callable[[], Any]) -> Any:
+        job["session"] = object()
+        job["queue"] = None
+        return call_next()
+
+    def consume(items: list[int], *, options: dict[str, Any]) -> None:
+        items.clear()
+        options["seen"] = {1, 2}
+        raise ValueError("boom")
+
+    world.register(consume)
+    outcome = world.run([1, 2, 3], kwargs={"options": {}}, queue="low")
+
+    assert outcome.kind == "retry"
+    fields = json.loads(outcome.new_payload)
+    assert (fields["args"], fields["kwargs"]) == ([[1, 2, 3]], {"options": {}})
+    assert fields["queue"] == "low"
+    assert "session" not in fields
+
+
+def test_a_coroutine_that_a_job_returns_is_a_failure(world: World) -> None:
+    """Nobody would run it, and the job would end as done."""
+
+    async def later() -> None: ...
+
+    world.register(later)
+
+    outcome = world.run()
+
+    assert outcome.kind == "retry"
+    assert "asyncio.run()" in outcome.error
+
+
+class OddMeta(type):
+    """Not even the module of its classes can be had."""
+
+    @property
+    def __module__(cls) -> str:  # type: ignore[override]
+        raise SystemExit("from a metaclass")
+
+
+class Odd(Exception, metaclass=OddMeta):
+    """Nothing about it can be told."""
+
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+class OddText(str):
+    """A text that lets nobody cut it."""
+
+    __slots__ = ()
+
+    def __getitem__(self, _key: Any) -> str:
+        raise GeneratorExit
+
+
+class OddlyTold(Exception):
+    """Its message is such a text."""
+
+    def __str__(self) -> str:
+        return OddText("x")
+
+
+@pytest.mark.parametrize("error", [Odd(), OddlyTold()], ids=["class", "message"])
+def test_an_error_that_defends_itself_is_a_failure_like_any_other(world: World, error: Exception) -> None:
+    world.register(raiser(error))
+
+    outcome = world.run()
+
+    assert outcome.kind == "retry"
+    assert "cannot be shown" in outcome.error
+
+
+# The last failure
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> Hooks:
+    events = Hooks()
+    monkeypatch.setattr(executor, "hooks", events)
+    return events
+
+
+def test_a_last_failure_is_told_to_the_job_and_then_to_everybody(world: World, events: Hooks) -> None:
+    told: list[Any] = []
+    error = ValueError("boom")
+    world.register(
+        raiser(error), retry=0, on_exhausted=lambda job, error: told.append(("job", job["jid"], job["args"], error))
+    )
+    events.on("exhausted")(lambda job, error: told.append(("all", job["error_message"], job["retry_count"], error)))
+
+    outcome = world.run()
+
+    assert outcome.kind == "bury"
+    assert told == [("job", JID, [], error), ("all", "boom", 0, error)]
+
+
+def test_only_a_last_failure_is_told(world: World, events: Hooks) -> None:
+    def complain(*_: object) -> None:
+        raise AssertionError("told")
+
+    events.on("exhausted")(complain)
+    for name, function, retries in (
+        ("fails", raiser(ValueError()), True),
+        ("drops", raiser(Drop()), 0),
+        ("is dropped", raiser(ValueError()), False),
+        ("is done", nothing, 0),
+    ):
+        world.register(function, name, retry=retries, on_exhausted=complain)
+    world.stopping = True
+    world.register(raiser(JobInterrupted), "is interrupted", retry=0, on_exhausted=complain)
+
+    kinds = [world.run(name=name).kind for name in ("fails", "drops", "is dropped", "is done")]
+
+    assert kinds == ["retry", "done", "failed", "done"]
+    assert isinstance(world.run_bytes(b'{"class":"is interrupted"}'), Interrupted)
+
+
+def test_a_name_unknown_to_the_end_is_told_to_everybody(world: World, events: Hooks) -> None:
+    told: list[str] = []
+    events.on("exhausted")(lambda job, _error: told.append(job["class"]))
+
+    assert world.run(name="who", retry=False, retry_count=24).kind == "bury"
+    assert told == ["who"]
+
+
+@pytest.mark.parametrize("hook", [lambda: None, lambda _job, _error: sys.exit(1), raiser(KeyboardInterrupt)])
+def test_what_is_told_of_a_last_failure_may_fail_itself(world: World, events: Hooks, hook: Any) -> None:
+    told: list[int] = []
+    world.register(raiser(ValueError("boom")), retry=0, on_exhausted=hook)
+    events.on("exhausted")(hook)
+    events.on("exhausted")(lambda _job, _error: told.append(1))
+
+    outcome = world.run()
+
+    assert (outcome.kind, told) == ("bury", [1])
+
+
+def test_what_is_told_of_a_last_failure_cannot_change_what_is_kept(world: World, events: Hooks) -> None:
+    events.on("exhausted")(lambda job, _error: job.clear())
+    world.register(raiser(ValueError("boom")), retry=0)
+
+    assert json.loads(world.run().new_payload)["error_message"] == "boom"
+
+
 # Unknown names
 
 
@@ -268,6 +430,16 @@ def test_an_unknown_name_is_retried_and_the_error_says_what_is_known(world: Worl
     assert "'os.system'" in message
     assert "known are: a, b, c;" in message
     assert "shop.jobs, mail.py" in message
+
+
+def test_a_name_of_a_megabyte_leaves_room_for_the_known_ones(world: World) -> None:
+    world.register(nothing, "known")
+
+    outcome = world.run(name="x" * 1_000_000)
+
+    message = json.loads(outcome.new_payload)["error_message"]
+    assert "known are: known;" in message
+    assert len(message) < 1000
 
 
 def test_of_many_known_names_only_some_are_told(world: World) -> None:
@@ -344,6 +516,11 @@ def test_what_is_no_job_is_rejected_byte_for_byte(world: World, payload: bytes) 
         {"jid": None},
         {"tags": 3},
         {"queue": []},
+        {"failed_at": "x"},
+        {"failed_at": {}, "retry_count": 3},
+        {"retry_in": "x"},
+        {"retry_in": 10**400},
+        {"created_at": None, "enqueued_at": []},
     ],
     ids=lambda fields: json.dumps(fields).replace("0" * 400, "e400"),
 )
@@ -367,11 +544,13 @@ def test_odd_fields_of_a_failing_job_harm_nobody(world: World, fields: dict[str,
         lambda _count, _error: 1 / 0,
         lambda _count, _error: None,
         lambda _count, _error: "soon",
+        lambda _count, _error: float("nan"),
+        lambda _count, _error: float("inf"),
         lambda: 1,
         lambda _count, _error: sys.exit(1),
         lambda _count, _error: raiser(KeyboardInterrupt)(),
     ],
-    ids=["raises", "None", "text", "wrong signature", "sys.exit", "KeyboardInterrupt"],
+    ids=["raises", "None", "text", "NaN", "inf", "wrong signature", "sys.exit", "KeyboardInterrupt"],
 )
 def test_a_retry_in_hook_that_fails_leaves_the_ordinary_delay(world: World, hook: Any) -> None:
     world.register(raiser(ValueError("boom")), retry_in=hook)

@@ -80,8 +80,9 @@ def test_a_callback_is_still_a_function_and_may_serve_several_events(calls: list
         lambda: (_ for _ in ()).throw(RecursionError("deep")),
         lambda missing: missing,
         lambda: sys.exit(3),
+        lambda: (_ for _ in ()).throw(KeyboardInterrupt()),
     ],
-    ids=["error", "RecursionError", "wants a parameter", "sys.exit"],
+    ids=["error", "RecursionError", "wants a parameter", "sys.exit", "KeyboardInterrupt"],
 )
 def test_a_failing_callback_is_logged_and_the_others_are_called(
     failure: Callable[[], object], calls: list[str], caplog: pytest.LogCaptureFixture
@@ -129,7 +130,7 @@ def test_a_callback_without_a_name_can_fail_too(caplog: pytest.LogCaptureFixture
 
 def test_an_event_that_there_is_not_is_refused_with_the_names_of_those_there_are() -> None:
     with pytest.raises(ValueError, match="no event 'start'") as caught:
-        Hooks().on("start")  # type: ignore[arg-type]
+        Hooks().on("start")  # type: ignore[call-overload]
 
     assert all(event in str(caught.value) for event in EVENTS)
 
@@ -145,6 +146,22 @@ def test_a_callback_registered_by_a_callback_comes_the_next_time(calls: list[str
     assert calls == []
     events.fire("resume")
     assert calls == ["new"]
+
+
+def test_callbacks_of_a_last_failure_get_job_and_error_in_order_of_registration(calls: list[str]) -> None:
+    events = Hooks()
+    error = ValueError("boom")
+    for name in ("first", "second"):
+        events.on("exhausted")(lambda job, error, name=name: calls.append(f"{name} {job['jid']} {error}"))
+
+    events.fire("exhausted", {"jid": "a"}, error)
+
+    assert calls == ["first a boom", "second a boom"]
+
+
+def test_what_is_no_function_is_refused_at_once() -> None:
+    with pytest.raises(TypeError, match="registers a function"):
+        Hooks().on("quiet")(None)  # type: ignore[type-var]
 
 
 def test_forkworker_on_registers_with_the_hooks_of_the_process() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import inspect
 import json
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from forkworker.client import Client
 from forkworker.jobs import Job, Registry, job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
 pytestmark = pytest.mark.unit
 
@@ -219,6 +220,114 @@ def test_options_that_are_not_given_stay(pushed: FakeClient) -> None:
     assert (pushed.one["queue"], pushed.one["retry"], pushed.one["tags"]) == ("low", False, ["a"])
 
 
+@pytest.mark.parametrize(
+    ("registered", "stated", "told"),
+    [
+        ({}, {"backtrace": 5}, {"backtrace": 5}),
+        ({}, {"backtrace": False}, {"backtrace": False}),
+        ({"backtrace": 5}, {"backtrace": 20}, {"backtrace": 20}),
+        ({"dead": False}, {"dead": True}, {"dead": True}),
+        ({}, {"retry_in": 60}, {"retry_in": 60}),
+        ({}, {"retry_in": dt.timedelta(minutes=2)}, {"retry_in": 120}),
+        ({"retry_in": 7}, {}, {"retry_in": None}),
+        ({"backtrace": 5}, {"queue": "low"}, {"backtrace": 5}),
+    ],
+    ids=str,
+)
+def test_what_is_stated_for_one_push_travels_with_it(
+    pushed: FakeClient, registered: dict[str, Any], stated: dict[str, Any], told: dict[str, Any]
+) -> None:
+    """The worker looks into the registered options only for what the payload leaves out."""
+    job(**registered)(resize).options(**stated).options(queue="low").enqueue("a.jpg")
+
+    assert {name: pushed.one.get(name) for name in told} == told
+
+
+def test_a_function_cannot_travel_with_one_push() -> None:
+    with pytest.raises(TypeError, match="the decorator"):
+        job(resize).options(retry_in=lambda _count, _error: 1.0)  # type: ignore[arg-type]
+
+
+WRONG_OPTIONS: list[dict[str, Any]] = [
+    {"queue": ""},
+    {"queue": "two words"},
+    {"queue": 7},
+    {"retry": "often"},
+    {"retry": -1},
+    {"retry": 2.5},
+    {"retry": None},
+    {"backtrace": "all"},
+    {"backtrace": -3},
+    {"dead": "no"},
+    {"dead": None},
+    {"retry_in": "soon"},
+    {"retry_in": -1},
+    {"retry_in": float("nan")},
+    {"on_exhausted": "call me"},
+    {"tags": "urgent"},
+    {"tags": [1]},
+    {"aliases": "old"},
+    {"aliases": [None]},
+    {"name": ""},
+    {"name": 7},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG_OPTIONS, ids=str)
+def test_a_wrong_option_is_refused_at_the_decoration(registry: Registry, wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+
+    with pytest.raises((TypeError, ValueError), match=f"{name}|delay"):
+        job(**wrong)(resize)
+    assert registry.names() == []
+
+
+@pytest.mark.parametrize("wrong", [each for each in WRONG_OPTIONS if None not in each.values()], ids=str)
+def test_a_wrong_option_for_one_push_is_refused_too(wrong: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        job(resize).options(**wrong)
+
+
+def test_a_callable_without_a_name_of_its_own_is_given_one(pushed: FakeClient) -> None:
+    small = functools.partial(resize, width=10)
+
+    with pytest.raises(TypeError, match="give it one"):
+        job(small)
+    job(name="small")(small).enqueue("a.jpg")
+
+    assert pushed.one["class"] == "small"
+
+
+async def coroutine() -> None: ...
+
+
+def generator() -> Iterator[int]:
+    yield 1
+
+
+async def asynchronous_generator() -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (coroutine, "coroutine function"),
+        (functools.partial(coroutine), "coroutine function"),
+        (generator, "generator function"),
+        (asynchronous_generator, "asynchronous generator function"),
+        (Registry, "a job is a function"),
+        ("HardJob", "options come by keyword"),
+        (job(name="a job")(resize), "a job already"),
+    ],
+    ids=["async def", "partial of one", "generator", "asynchronous generator", "class", "name", "job"],
+)
+def test_what_a_call_would_not_run_is_refused(function: Any, why: str) -> None:
+    """It would end as done, without having run."""
+    with pytest.raises(TypeError, match=why):
+        job(function)
+
+
 # Binding to the signature
 
 
@@ -293,7 +402,7 @@ def test_arguments_travel_by_position_and_only_keyword_only_ones_by_name(
 def test_a_wrong_call_fails_at_the_enqueue(
     pushed: FakeClient, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=f"test_jobs.{function.__name__}: "):
         job(function).enqueue(*args, **kwargs)
     assert pushed.calls == []
 
@@ -330,7 +439,7 @@ def anything(first: Any, second: Any = None, *rest: Any, key: Any = None) -> Non
         (True, True),
         (2**63, 2**63),
         (1.5, 1.5),
-        ("é\n\ud800", "é\n\ud800"),
+        ("é\n\U0001f600", "é\n\U0001f600"),
         ([1, [2]], [1, [2]]),
         ((1, (2,)), [1, [2]]),
         ({"a": {"b": (1,)}}, {"a": {"b": [1]}}),
@@ -378,10 +487,14 @@ def circle() -> list[Any]:
         circle(),
         1j,
         len,
+        "\ud800",
+        {"\udcff": 1},
+        10**5000,
     ],
     ids=[
         *("bytes", "set", "object", "datetime", "nan", "inf", "-inf", "nan within", "int key", "None key"),
         *("bool key", "float key within", "tuple key", "too deep", "circle", "complex", "function"),
+        *("half a pair", "half a pair in a key", "too many digits"),
     ],
 )
 @pytest.mark.parametrize(
@@ -455,9 +568,13 @@ def test_enqueue_many_is_one_push_of_all_rows_in_order(pushed: FakeClient) -> No
     assert {payload["queue"] for payload in payloads} == {"high"}
 
 
-@pytest.mark.parametrize("row", [[], ["a", 1, 2], [{1}], ["a", b"x"]], ids=["missing", "too many", "set", "bytes"])
-def test_one_wrong_row_of_many_pushes_nothing(pushed: FakeClient, row: list[Any]) -> None:
-    with pytest.raises(TypeError):
+@pytest.mark.parametrize(
+    "row",
+    [[], ["a", 1, 2], [{1}], ["a", b"x"], "a.jpg", b"ab", {"path": "a"}, 7, {"a", 1}],
+    ids=["missing", "too many", "set", "bytes", "text for a row", "bytes for a row", "dict for a row", "7", "a set"],
+)
+def test_one_wrong_row_of_many_pushes_nothing_and_its_number_is_told(pushed: FakeClient, row: Any) -> None:
+    with pytest.raises(TypeError, match="run 1"):
         job(resize).enqueue_many([["a"], row, ["b"]])
     assert pushed.calls == []
 

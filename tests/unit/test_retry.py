@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import json
-import math
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -169,8 +169,10 @@ def test_the_score_of_a_buried_job_is_the_time_of_its_death() -> None:
     assert decide(job(retry=0), uniform=lambda: 1.0).score == NOW
 
 
-@pytest.mark.parametrize(("wanted", "seconds"), [(90, 90.0), (0.25, 0.25), (0, 0.0), (-5, 0.0), (float("nan"), 0.0)])
-def test_retry_in_seconds_is_obeyed_to_the_letter(wanted: float, seconds: float) -> None:
+@pytest.mark.parametrize(
+    ("wanted", "seconds"), [(90, 90.0), (0.25, 0.25), (0, 0.0), (-5, 0.0), (dt.timedelta(minutes=2), 120.0)]
+)
+def test_retry_in_seconds_is_obeyed_to_the_letter(wanted: Any, seconds: float) -> None:
     assert decide(job(), RetryIn(wanted), uniform=lambda: 1.0).score - NOW == pytest.approx(seconds)
 
 
@@ -199,12 +201,81 @@ def test_a_hook_cannot_make_a_retry_due_in_the_past() -> None:
     assert decide(job(), options=Options(retry_in=lambda *_: -1000)).score == NOW
 
 
-@pytest.mark.parametrize("seconds", [float("inf"), float("nan")])
+@pytest.mark.parametrize("seconds", [1e300, 10**400], ids=["float", "integer"])
 def test_a_delay_without_end_still_makes_a_score_that_the_web_ui_can_show(seconds: float) -> None:
-    hook = Options(retry_in=lambda *_: seconds)
+    assert decide(job(retry_in=seconds)).score - NOW < 101 * 366 * 86_400
 
-    assert math.isfinite(decide(job(), RetryIn(seconds)).score)
-    assert math.isfinite(decide(job(), options=hook).score)
+
+@pytest.mark.parametrize("delay", [None, "soon", True, float("nan"), float("inf"), 10**400, [1]], ids=repr)
+def test_a_delay_that_is_none_is_refused_where_it_is_raised(delay: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="delay"):
+        RetryIn(delay)
+
+
+@pytest.mark.parametrize("wanted", [90, 90.0, dt.timedelta(seconds=90)], ids=repr)
+def test_retry_in_may_be_a_fixed_delay_that_gets_jitter(wanted: Any) -> None:
+    verdict = decide(job(retry_count=1), options=Options(retry_in=wanted), uniform=lambda: 0.5)
+
+    assert verdict.score - NOW == pytest.approx(90 + 0.5 * 10 * 3)
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [(60, 60), (0.5, 0.5), (-3, 0), (None, 7), ("60", 7), (True, 7), ([60], 7)],
+    ids=repr,
+)
+def test_a_delay_in_the_payload_counts_before_the_registered_one(told: Any, seconds: float) -> None:
+    verdict = decide(job(retry_in=told), options=Options(retry_in=7), uniform=lambda: 0.0)
+
+    assert verdict.score - NOW == pytest.approx(seconds)
+
+
+# The last failure
+
+
+@pytest.mark.parametrize(
+    ("error", "fields", "is_last"),
+    [
+        (BOOM, {}, False),
+        (BOOM, {"retry_count": 24}, True),
+        (BOOM, {"retry": 0}, True),
+        (BOOM, {"retry": 0, "dead": False}, True),
+        (BOOM, {"retry": False}, False),
+        (BOOM, {"retry_for": 0}, True),
+        (Bury("no use"), {}, True),
+        (Bury("no use"), {"retry": False}, True),
+        (RetryIn(5), {}, False),
+        (RetryIn(5), {"retry": 1, "retry_count": 0}, True),
+        (UnknownJob("who?"), {"retry": False}, False),
+        (UnknownJob("who?"), {"retry_count": 24}, True),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, BaseException | dict) else "",
+)
+def test_a_last_failure_is_told_with_the_job_as_it_ended(
+    error: BaseException, fields: dict[str, Any], is_last: bool
+) -> None:
+    verdict = decide(job(**fields), error)
+
+    assert (verdict.exhausted is not None) is is_last
+    if verdict.exhausted and verdict.new_payload:
+        assert verdict.exhausted == told(verdict)
+
+
+@pytest.mark.parametrize(
+    ("error", "fields", "kind"),
+    [
+        (Bury("for the museum"), {"dead": False}, "bury"),
+        (Bury("for the museum"), {"retry": False}, "bury"),
+        (UnknownJob("who?"), {"retry_count": 24, "dead": False}, "bury"),
+        (UnknownJob("who?"), {"retry_for": 0}, "retry"),
+        (UnknownJob("who?"), {"retry_for": 0, "retry": False, "dead": False}, "retry"),
+    ],
+    ids=["Bury, dead false", "Bury, retry false", "unknown, exhausted", "unknown, retry_for", "unknown, all at once"],
+)
+def test_what_asked_for_the_dead_set_or_never_ran_is_not_dropped(
+    error: BaseException, fields: dict[str, Any], kind: str
+) -> None:
+    assert decide(job(**fields), error).kind == kind
 
 
 # What Sidekiq's Web UI needs
@@ -286,8 +357,10 @@ def test_everything_else_of_the_payload_stays_as_it_was() -> None:
         ({"queue": "low", "retry_queue": "slow"}, "slow"),
         ({"retry_queue": None}, "default"),
         ({"retry_queue": ""}, "default"),
+        ({"retry_queue": 7}, "default"),
+        ({"retry_queue": ["slow"]}, "default"),
     ],
-    ids=["absent", "where it was taken from", "retry_queue", "null", "empty"],
+    ids=["absent", "where it was taken from", "retry_queue", "null", "empty", "number", "list"],
 )
 def test_the_queue_is_told_to_the_promoter(fields: dict[str, Any], queue: str) -> None:
     assert told(decide(job(**fields)))["queue"] == queue

@@ -44,6 +44,16 @@ jids: list[str | None] = resize.enqueue_many([("a.jpg", 200), ["b.jpg", 300]])
 number: int = resize("a.jpg", 200)
 jid: str | None = plain.enqueue("a.jpg")
 name: str = resize.name
+resize.options(retry_in=timedelta(minutes=1), backtrace=False, dead=True, tags=("a",)).enqueue_in(60, "a.jpg", width=2)
+
+
+@forkworker.job(on_exhausted=lambda job, error: print(job["jid"], error), retry_in=timedelta(minutes=1))
+def report(*days: int, language: str) -> list[str]:
+    return [language, *map(str, days)]
+
+
+report.enqueue(1, 2, 3, language="de")
+lines: list[str] = report(1, language="de")
 
 resize.enqueue("a.jpg")  # call-arg
 resize.enqueue("a.jpg", "200")  # arg-type
@@ -57,13 +67,40 @@ resize.options(speed=3)  # call-arg
 resize("a.jpg")  # call-arg
 text: str = resize("a.jpg", 200)  # assignment
 plain.enqueue()  # call-arg
+plain.enqueue_in(timedelta(minutes=1), 7)  # arg-type
+plain.enqueue_in(timedelta(minutes=1), "a.jpg", "b.jpg")  # call-arg
+resize.enqueue_in(60, "a.jpg", width="200")  # arg-type
+resize.enqueue_in(60, "a.jpg", 200, blunt=True)  # call-arg
+resize.enqueue_at("tomorrow", "a.jpg", 200)  # arg-type
+resize.enqueue_at(1764000000.5, "a.jpg")  # call-arg
+resize.enqueue_at(1764000000.5, "a.jpg", 200, blunt=True)  # call-arg
+resize.enqueue_many(7)  # arg-type
+resize.options(retry="often")  # arg-type
+report.enqueue(1)  # call-arg
+report.enqueue("1", language="de")  # arg-type
+report.enqueue(language=None)  # arg-type
+words: dict[str, str] = report(1, language="de")  # assignment
 plain.enqueue(1)  # arg-type
 forkworker.job(retires=3)  # call-overload
-forkworker.on("start")  # arg-type
+forkworker.job(retry="often")  # call-overload
+forkworker.job(tags=7)  # call-overload
+forkworker.on("start")  # call-overload
 
 
 @forkworker.on("startup")
 def connect() -> None: ...
+
+
+@forkworker.on("exhausted")
+def complain(job: dict[str, Any], error: BaseException) -> None: ...
+
+
+@forkworker.on("exhausted")  # type-var
+def mute() -> None: ...
+
+
+connect()
+complain({}, ValueError())
 
 
 def timing(job: dict[str, Any], call_next: Callable[[], Any]) -> Any:
@@ -78,6 +115,24 @@ forkworker.middleware.server.add(connect)  # arg-type
 forkworker.Client().push("HardJob", [1, "a"], queue="low", at=datetime.now(timezone.utc), cattr={})
 forkworker.Client("redis://localhost").push(1)  # arg-type
 forkworker.configure(redis_url="redis://localhost")
+forkworker.Client().push("HardJob", "text")
+forkworker.Client().push("HardJob", at="tomorrow")  # arg-type
+
+with forkworker.testing.collect() as jobs:
+    jobs.of(resize)[0].args
+    jobs.of("HardJob")[0].at
+    jobs[0].speed  # attr-defined
+    ran: int = jobs.run()
+with forkworker.testing.inline():
+    resize.enqueue("a.jpg", 200)
+try:
+    resize.enqueue("a.jpg", 200)
+except (forkworker.PushFailed, forkworker.PushInDoubt) as error:
+    again: list[str] = list(error.accepted)
+if jid:
+    raise forkworker.Bury("no use")
+if name:
+    raise forkworker.RetryIn(timedelta(minutes=1))
 raise forkworker.RetryIn(60)
 """
 
