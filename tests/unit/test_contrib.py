@@ -140,6 +140,13 @@ def test_the_template_is_the_service_but_for_what_instances_have_of_their_own() 
     assert template == service
 
 
+def test_the_table_of_limits_says_what_the_files_say() -> None:
+    table = (ROOT / "docs/operations.md").read_text("utf-8")
+
+    assert f"| {settings(SERVICE)['TimeoutStopSec'][0]} s in `contrib/systemd/forkworker.service` |" in table
+    assert f"| {value(FORKWORKER, 'kill timeout')} s in `contrib/upstart/forkworker.conf` |" in table
+
+
 # Upstart
 
 
