@@ -5,22 +5,21 @@ Only ever through its control socket: a pid alone, from a file that may be years
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forkworker import config
 from forkworker.cli import output
 from forkworker.errors import ExitCode
-from forkworker.unix import control
+from forkworker.unix import control, pidfile, process
 from forkworker.unix.control import ControlError
+from forkworker.unix.pidfile import Entry
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterator
 
 ANSWER_SECONDS = 10.0
-_PID = re.compile(r"[1-9][0-9]{0,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +128,25 @@ def _meet(path: str) -> Master:
 
 
 def _by_pid(args: Namespace) -> Master:
-    """Look where a master of this pid has its socket: the common folder, else as configured."""
-    pid = _read_pidfile(args.pidfile) if args.pidfile else args.pid
-    master = _try(control.path_for(pid, config.control_folder()), pid)
-    if not master and (path := _configured(args)):
-        master = _try(path, pid)
-    if master:
-        return master
-    named = f"{pid}, as {args.pidfile} says," if args.pidfile else f"{pid}"
+    """Ask wherever a master of this pid may have its socket."""
+    entry = _read_pidfile(args.pidfile) if args.pidfile else Entry(args.pid)
+    for path in _places(entry, args):
+        if master := _try(path, entry.pid):
+            return master
+    named = f"{entry.pid}, as {args.pidfile} says," if args.pidfile else f"{entry.pid}"
+    if process.is_provably_dead(entry.pid, entry.origin):
+        raise ControlError(f"no master with the pid {named} runs: it has ended, and the pidfile is stale")
     stale = "; the pidfile is stale if none runs" if args.pidfile else ""
     raise ControlError(f"no master with the pid {named} answers: if it has another socket, use --control{stale}")
+
+
+def _places(entry: Entry, args: Namespace) -> Iterator[str]:
+    """Return what the pidfile says, the common folder, and the configuration, which may be broken."""
+    if entry.control:
+        yield entry.control
+    yield control.path_for(entry.pid, config.control_folder())
+    if path := _configured(args):
+        yield path
 
 
 def _try(path: str, pid: int | None = None) -> Master | None:
@@ -149,12 +157,11 @@ def _try(path: str, pid: int | None = None) -> Master | None:
     return master if pid in (None, master.status.get("pid")) else None
 
 
-def _read_pidfile(path: str) -> int:
+def _read_pidfile(path: str) -> Entry:
     try:
-        text = Path(path).read_text("utf-8").strip()
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ControlError(f"--pidfile {path} cannot be read: {why}") from None
-    if not _PID.fullmatch(text):
+        entry = pidfile.read(path)
+    except OSError as error:
+        raise ControlError(f"--pidfile {path} cannot be read: {error.strerror}") from None
+    if not entry:
         raise ControlError(f"--pidfile {path} does not hold a process id")
-    return int(text)
+    return entry

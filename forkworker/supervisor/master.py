@@ -94,8 +94,8 @@ class Master:
         self._rollout = rollout = Rollout(settings, fleet, crew, nursery, clock)
         self._helm = Helm(settings, fleet, crew, rollout, clock)
         self._display = Display(settings, fleet, Notifier(config.notify_socket()))
-        self._pidfile = Pidfile(settings.pidfile) if settings.pidfile else None
         self._control = ControlServer(settings, self._helm.answer)
+        self._pidfile = Pidfile(settings.pidfile, self._control.path) if settings.pidfile else None
         self._redis_trouble: str | None = "the keeper has not said anything"
         self._redis_by = 0.0
         self.exit_code = ExitCode.OK

@@ -82,12 +82,12 @@ def _remove_stale(path: str) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise ControlError(f"{path} is there and is not a socket: remove it, or give another path with --control")
-    if _is_listened_to(path):
+    if is_listened_to(path):
         raise ControlError(f"another program listens on {path}: stop it, or give another path with --control")
     os.unlink(path)
 
 
-def _is_listened_to(path: str) -> bool:
+def is_listened_to(path: str) -> bool:
     """Tell whether the kernel takes connections for anybody there; a stopped or busy master is alive, too."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)

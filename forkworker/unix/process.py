@@ -74,10 +74,15 @@ def origin(pid: int) -> str:
     return f"{_place()} {start_ticks(pid) or 0}"
 
 
+def ran_here(told_origin: str) -> bool:
+    """Whether a process that told its origin ran in this boot and PID namespace, where its pid can be looked up."""
+    return told_origin.rpartition(" ")[0] == _place()
+
+
 def is_provably_dead(pid: int, told_origin: str) -> bool:
     """Whether a process that told its origin ran where we run, and does no more."""
-    place, _, ticks = told_origin.rpartition(" ")
-    if place != _place() or not ticks.isdigit():
+    ticks = told_origin.rpartition(" ")[2]
+    if not ran_here(told_origin) or not ticks.isdigit():
         return False
     try:
         os.kill(pid, 0)

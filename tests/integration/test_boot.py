@@ -121,10 +121,26 @@ def test_pidfile_of_a_live_master_stops_a_second_one(daemon: MakeDaemon) -> None
     second = daemon(children=1, start=False)
     second.pidfile = first.pidfile
     second.start()
-    assert second.wait_exit(10) != 0, second.describe()
+    assert second.wait_exit(10) == CONFIGURATION, second.describe()
     second.assert_gone()
-    assert first.pidfile.read_text().strip() == str(first.master())
+    assert first.pidfile.read_text().splitlines()[0] == str(first.master())
     first.stop()
+
+
+def test_pidfile_leads_to_its_master_and_a_stale_one_to_nobody(daemon: MakeDaemon) -> None:
+    """Wherever the socket is, and in any shell; a master that was killed leaves both files behind."""
+    tree = daemon(children=1, timeout=1, named_socket=False, arguments=["--control", "elsewhere.sock"])
+    asked = tree.control("quiet", "--wait", "--pidfile", str(tree.pidfile))
+    assert asked.returncode == 0, asked.stderr
+    tree.kill("master")
+    tree.assert_gone(6)
+    stale = tree.control("stop", "--pidfile", str(tree.pidfile))
+    assert stale.returncode == 1
+    assert "it has ended, and the pidfile is stale" in stale.stderr
+    tree.start().wait_ready()
+    stopped = tree.control("stop", "--pidfile", str(tree.pidfile))
+    assert stopped.returncode == 0, stopped.stderr
+    tree.assert_clean_exit(0)
 
 
 def test_titles_say_who_is_who_and_how_busy(daemon: MakeDaemon, redis: redispy.Redis, records: Records) -> None:

@@ -22,6 +22,7 @@ from forkworker.cli import output, status
 from forkworker.cli.main import main
 from forkworker.errors import StoreUnavailable
 from forkworker.settings import Queue, Settings
+from forkworker.unix import process
 from forkworker.version import VERSION
 
 if TYPE_CHECKING:
@@ -383,6 +384,16 @@ def test_a_pidfile_leads_to_its_master(home: Path) -> None:
     assert (first.commands, second.commands) == ([], ["quiet"])
 
 
+def test_a_pidfile_leads_to_a_socket_anywhere(home: Path) -> None:
+    with CannedMaster(str(home / "elsewhere")) as master:
+        (home / "pid").write_text(f"4711\ncontrol={home}/elsewhere\n")
+        assert main(["quiet", "--pidfile", "pid"]) == 0
+        (home / "pid").write_text(f"4712\ncontrol={home}/elsewhere\n")
+        assert main(["quiet", "--pidfile", "pid"]) == 1, "another master's by now"
+
+    assert master.commands == ["quiet"]
+
+
 @pytest.mark.parametrize("words", [["--control", "elsewhere"], []])
 def test_a_socket_elsewhere_is_reached_by_flag_or_configuration(home: Path, words: list[str]) -> None:
     if not words:
@@ -414,6 +425,17 @@ def test_a_stale_pidfile_stops_nobody(home: Path, monkeypatch: Patch, capsys: Ca
     assert f"no master with the pid {os.getpid()}, as pid says, answers" in capsys.readouterr().err
 
 
+def test_a_pidfile_whose_master_has_ended_is_called_stale(home: Path, capsys: Capture) -> None:
+    """Its pid lives, but was started at another time."""
+    place, _, ticks = process.origin(os.getpid()).rpartition(" ")
+    origin = f"{place} {int(ticks) - 1}".replace(" ", "/")
+    (home / "pid").write_text(f"{os.getpid()}\ncontrol={home}/gone\norigin={origin}\n")
+
+    assert main(["stop", "--pidfile", "pid"]) == 1
+
+    assert "runs: it has ended, and the pidfile is stale" in capsys.readouterr().err
+
+
 def test_a_socket_of_another_pid_is_not_taken_for_the_master(home: Path, capsys: Capture) -> None:
     answer = {"ok": True, "status": STATUS | {"pid": 99}}
     with CannedMaster(str(home / "12.sock"), status=answer) as master:
@@ -430,7 +452,7 @@ def test_a_socket_of_another_pid_is_not_taken_for_the_master(home: Path, capsys:
         (b"", "does not hold a process id"),
         (b"12x", "does not hold a process id"),
         (b"-1", "does not hold a process id"),
-        (b"\xff", "cannot be read: it is not text"),
+        (b"\xff", "does not hold a process id"),
     ],
 )
 def test_a_wrong_pidfile_is_told(home: Path, capsys: Capture, content: bytes | None, complaint: str) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from forkworker.errors import ConfigurationError
-from forkworker.unix.pidfile import Pidfile
+from forkworker.unix import pidfile, process
+from forkworker.unix.pidfile import Entry, Pidfile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,18 +43,32 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "fw.pid"
 
 
+def make(path: Path) -> Pidfile:
+    return Pidfile(str(path), f"{path.parent}/fw.sock")
+
+
+def ours(path: Path) -> Entry:
+    return Entry(os.getpid(), f"{path.parent}/fw.sock", process.origin(os.getpid()))
+
+
+def leave(path: Path, pid: int, origin: str, control: str = "gone") -> str:
+    """Write what a master has left there."""
+    path.write_text(f"{pid}\ncontrol={path.parent}/{control}\norigin={origin.replace(' ', '/')}\n")
+    return path.read_text()
+
+
 def refusal(path: Path) -> str:
     with pytest.raises(ConfigurationError) as caught:
-        Pidfile(str(path)).write()
+        make(path).write()
     (problem,) = caught.value.problems
     return problem
 
 
 def test_the_file_has_our_pid_from_write_to_remove(path: Path) -> None:
-    file = Pidfile(str(path))
+    file = make(path)
 
     file.write()
-    assert path.read_text() == f"{os.getpid()}\n"
+    assert pidfile.read(path) == ours(path)
     assert list(path.parent.iterdir()) == [path]
     file.remove()
     assert list(path.parent.iterdir()) == []
@@ -61,9 +78,9 @@ def test_the_file_has_our_pid_from_write_to_remove(path: Path) -> None:
 def test_a_file_without_the_pid_of_a_process_is_replaced(path: Path, content: str) -> None:
     path.write_text(content)
 
-    Pidfile(str(path)).write()
+    make(path).write()
 
-    assert path.read_text() == f"{os.getpid()}\n"
+    assert pidfile.read(path) == ours(path)
 
 
 def test_the_file_of_one_that_has_died_is_replaced(path: Path) -> None:
@@ -71,17 +88,17 @@ def test_the_file_of_one_that_has_died_is_replaced(path: Path) -> None:
     os.waitpid(pid, 0)
     path.write_text(f"{pid}\n")
 
-    Pidfile(str(path)).write()
+    make(path).write()
 
-    assert path.read_text() == f"{os.getpid()}\n"
+    assert pidfile.read(path) == ours(path)
 
 
 def test_a_pid_that_now_is_another_programs_is_replaced(path: Path, start: Callable[[str], int]) -> None:
     path.write_text(f"{start('unrelated')}\n")
 
-    Pidfile(str(path)).write()
+    make(path).write()
 
-    assert path.read_text() == f"{os.getpid()}\n"
+    assert pidfile.read(path) == ours(path)
 
 
 def test_a_running_forkworker_keeps_its_file(path: Path, start: Callable[[str], int]) -> None:
@@ -95,10 +112,74 @@ def test_a_running_forkworker_keeps_its_file(path: Path, start: Callable[[str], 
     assert path.read_text() == f"{pid}\n"
 
 
+def test_the_first_line_is_the_pid_and_no_other_word_is_a_number(path: Path) -> None:
+    """``kill $(cat FILE)`` hits the master alone."""
+    make(path).write()
+
+    first, *words = path.read_text().split()
+    assert first == str(os.getpid())
+    assert path.read_text().startswith(f"{first}\n")
+    assert len(words) == 2
+    assert not any(re.match(r"[-%]?\d", word) for word in words)
+
+
+def test_a_pid_that_now_is_another_forkworkers_is_replaced(path: Path, start: Callable[[str], int]) -> None:
+    """As in a container, where the same few pids are used again and again."""
+    pid = start("forkworker: master [mail] 4 children")
+    place, _, ticks = process.origin(pid).rpartition(" ")
+    leave(path, pid, f"{place} {int(ticks) - 1}")
+
+    make(path).write()
+
+    assert pidfile.read(path) == ours(path)
+
+
+def test_a_master_that_lives_keeps_its_file_whatever_it_is_called(path: Path, start: Callable[[str], int]) -> None:
+    pid = start("a title")
+    text = leave(path, pid, process.origin(pid))
+
+    assert f"process {pid} named there is a running forkworker" in refusal(path)
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("origin", ["another-boot 1 5", "garbage"])
+def test_a_file_of_another_boot_or_container_is_judged_by_the_socket(
+    path: Path, start: Callable[[str], int], origin: str
+) -> None:
+    pid = start("forkworker: master [mail] 4 children")
+    text = leave(path, pid, origin, "s")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{path.parent}/s")
+        listener.listen()
+        assert f"process {pid} named there" in refusal(path)
+        assert path.read_text() == text
+
+    make(path).write()
+    assert pidfile.read(path) == ours(path)
+
+
+def test_a_socket_of_a_name_that_is_none_is_no_proof_of_life(path: Path) -> None:
+    leave(path, 4711, "another-boot 1 5", "x" * 200)
+
+    make(path).write()
+
+    assert pidfile.read(path) == ours(path)
+
+
+def test_a_link_put_there_by_others_is_not_followed(path: Path) -> None:
+    victim = path.parent / "victim"
+    (path.parent / f".{path.name}.{os.getpid()}").symlink_to(victim)
+
+    make(path).write()
+
+    assert not victim.exists()
+    assert pidfile.read(path) == ours(path)
+
+
 def test_a_refused_file_is_not_removed(path: Path, start: Callable[[str], int]) -> None:
     pid = start("forkworker: master [shop] 4 children")
     path.write_text(f"{pid}\n")
-    file = Pidfile(str(path))
+    file = make(path)
     with pytest.raises(ConfigurationError):
         file.write()
 
@@ -108,7 +189,7 @@ def test_a_refused_file_is_not_removed(path: Path, start: Callable[[str], int]) 
 
 
 def test_a_file_that_another_has_taken_over_is_not_removed(path: Path) -> None:
-    file = Pidfile(str(path))
+    file = make(path)
     file.write()
     path.write_text("1\n")
 
@@ -118,7 +199,7 @@ def test_a_file_that_another_has_taken_over_is_not_removed(path: Path) -> None:
 
 
 def test_a_file_that_is_gone_already_is_no_trouble(path: Path) -> None:
-    file = Pidfile(str(path))
+    file = make(path)
     file.write()
     path.unlink()
 
@@ -128,7 +209,7 @@ def test_a_file_that_is_gone_already_is_no_trouble(path: Path) -> None:
 def test_a_file_never_written_is_not_removed(path: Path) -> None:
     path.write_text(f"{os.getpid()}\n")
 
-    Pidfile(str(path)).remove()
+    make(path).remove()
 
     assert path.exists()
 
