@@ -1,8 +1,8 @@
 """The code in documents: which blocks there are, and running them as a reader would.  Runs in the test process.
 
-A Python block whose first line is ``# NAME.py`` is that file, and is imported.  The others are run in order, as
-one program for each document.  ``<!-- not run: why -->`` before a block makes it a fragment, which must be
-Python and no more.
+A Python block whose first line is ``# NAME.py`` is that file, and is imported; one that defines tests is given to
+pytest.  The others are run in order, as one program for each document.  ``<!-- not run: why -->`` before a block
+makes it a fragment, which must be Python and no more.
 """
 
 from __future__ import annotations
@@ -39,6 +39,11 @@ class Block:
         match = FILE.match(self.text)
         return match[1] if match else ""
 
+    @property
+    def holds_tests(self) -> bool:
+        """Whether it is for pytest."""
+        return "\ndef test_" in self.text
+
 
 def blocks(document: Path, language: str) -> list[Block]:
     """Return the blocks of one language, in order."""
@@ -65,21 +70,24 @@ def write_modules(document: Path, folder: Path) -> list[str]:
 
 def run(document: Path, folder: Path, redis_url: str) -> None:
     """Run a document's Python in a folder; fails with what it printed."""
-    modules = write_modules(document, folder)
+    write_modules(document, folder)
     wanted = [block for block in blocks(document, "python") if not block.why_not]
-    program = [f"import {block.module}\n" if block.module in modules else _padded(block) for block in wanted]
-    for number, part in enumerate(program):
-        (folder / f"part{number}.txt").write_text(part, "utf-8")
+    program = [block for block in wanted if not block.holds_tests]
+    for number, block in enumerate(program):
+        (folder / f"part{number}.txt").write_text(f"import {block.module}" if block.module else _padded(block), "utf-8")
+    _python(folder, redis_url, "-c", _RUNNER, name(document), str(len(program)))
+    for block in wanted:
+        if block.holds_tests:
+            (folder / "test_block.py").write_text(_padded(block), "utf-8")
+            _python(folder, redis_url, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_block.py")
+
+
+def _python(folder: Path, redis_url: str, *words: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _RUNNER, name(document), str(len(program))],
-        cwd=folder,
-        env={**os.environ, "FORKWORKER_REDIS_URL": redis_url},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, f"{name(document)}:\n{done.stdout}{done.stderr}"
+        [sys.executable, *words], cwd=folder, env={**os.environ, "FORKWORKER_REDIS_URL": redis_url},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
 
 
 def _padded(block: Block) -> str:
