@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 from support.documents import DOCUMENTS, ROOT, blocks, name
+
+import forkworker
+from forkworker import config, hooks
+from forkworker.errors import ExitCode
+from forkworker.wire import keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +38,67 @@ def test_python_in_documents_compiles(document: Path) -> None:
         ast.parse(block.text)
 
 
+def rows(document: str, first: str) -> list[list[str]]:
+    """Return the cells of the table whose heading begins with a word."""
+    text = (ROOT / document).read_text("utf-8")
+    found = re.search(rf"^\| {first} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert found, f"no table {first}"
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in found[1].splitlines()]
+
+
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if blocks(path, "toml")], ids=name)
+def test_a_configuration_file_in_a_document_is_right(document: Path, tmp_path: Path) -> None:
+    for block in blocks(document, "toml"):
+        (tmp_path / "forkworker.toml").write_text(block.text, "utf-8")
+        for environment in (None, *re.findall(r"^\[environment\.(\w+)\]", block.text, re.MULTILINE)):
+            assert config.load({"environment": environment}, {}, tmp_path).apps
+
+
+def test_every_setting_stands_in_the_table() -> None:
+    table = rows("docs/operations.md", "flag")
+    for option in (config.CONFIG, *config.OPTIONS):
+        (row,) = [row for row in table if f"`{option.variable}`" in row[1]]
+        assert row[0].startswith(f"`{option.flag}") if option.flag else not row[0]
+        assert row[2] == (f"`{option.key}`" if option.key else "")
+    assert len(table) == len(config.OPTIONS) + 1
+
+
+def test_every_exit_code_of_run_stands_in_the_table() -> None:
+    codes = {int(row[0]) for row in rows("docs/operations.md", "code")}
+    assert codes == set(ExitCode) - {ExitCode.FAILURE, ExitCode.USAGE}
+
+
+def test_every_event_stands_in_the_table() -> None:
+    told = {event for row in rows("docs/jobs.md", "event") for event in re.findall(r"`(\w+)`", row[0])}
+    assert told == {*get_args(hooks.Event), *get_args(hooks.JobEvent)}
+
+
+def test_every_signal_that_the_master_obeys_stands_in_the_table() -> None:
+    from forkworker.supervisor import master
+
+    told = {f"SIG{signal}" for row in rows("docs/signals.md", "signal") for signal in row[0].split(", ")}
+    assert told == {number.name for number in master._SIGNALS} - {"SIGCHLD"}
+
+
+def test_every_key_stands_in_a_document() -> None:
+    text = (ROOT / "docs/wire-format.md").read_text("utf-8")
+    plain = [value for key, value in vars(keys).items() if key.isupper() and isinstance(value, str)]
+    made = [keys.work("IDENTITY"), keys.workers("IDENTITY"), keys.signals("IDENTITY"), keys.queue("NAME")]
+    made += [
+        keys.settled("IDENTITY"),
+        keys.taken("IDENTITY"),
+        keys.working("IDENTITY", "QUEUE"),
+        keys.recovered("SHA1"),
+    ]
+    assert [key for key in [*plain, *made] if f"`{key}`" not in text] == []
+
+
+def test_every_public_name_is_told_of() -> None:
+    text = "".join(path.read_text("utf-8") for path in DOCUMENTS)
+    unknown = [public for public in forkworker.__all__ if not re.search(rf"\b{public}\b", text) and public[0] != "_"]
+    assert unknown == []
+
+
 def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 120
 
@@ -48,8 +114,6 @@ def test_glossary_is_sorted_and_says_each_word_once() -> None:
 
 
 def test_readme_example_uses_names_that_are_there() -> None:
-    import forkworker
-
     text = (ROOT / "README.md").read_text("utf-8")
     used = set(re.findall(r"\bforkworker\.([a-z]\w*)\(", text))
     assert used
