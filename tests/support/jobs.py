@@ -178,3 +178,18 @@ def await_stop(seconds: float = 30) -> None:
         until = time.monotonic() + seconds
         while not forkworker.current_job().stopping and time.monotonic() < until:
             time.sleep(STEP_SECONDS)
+
+
+@forkworker.job(name="push_from_elsewhere")
+def push_from_elsewhere(name: str, args: list[Any]) -> None:
+    """Push a job from another directory."""
+    with noted():
+        os.chdir("/")
+        forkworker.Client().push(name, args)
+
+
+@forkworker.job(name="measure")
+def measure(text: str) -> None:
+    """Say how long a text is, in an error."""
+    note("start")
+    raise ValueError(f"{len(text)} characters")
