@@ -32,13 +32,15 @@ run: $(run_ready)  ## the quickstart: real jobs on real children, one of them ki
 test: $(dev_ready)  ## the whole suite
 	$(bin)/python -m pytest $(PYTEST_FLAGS)
 
-.PHONY: test-unit test-store test-integration
+.PHONY: test-unit test-store test-integration test-sidekiq
 test-unit: $(dev_ready)  ## pure tests: no Redis, no processes
 	$(bin)/python -m pytest $(PYTEST_FLAGS) tests/unit
 test-store: $(dev_ready)  ## the scripts, on a real Redis
 	$(bin)/python -m pytest $(PYTEST_FLAGS) tests/store
 test-integration: $(dev_ready)  ## real trees of processes
 	$(bin)/python -m pytest $(PYTEST_FLAGS) tests/integration
+test-sidekiq: $(dev_ready)  ## Ruby's Sidekiq beside us: its Web UI, its worker, its client
+	$(bin)/python -m pytest $(PYTEST_FLAGS) tests/sidekiq
 
 .PHONY: lint format types layers
 lint: $(dev_ready)  ## ruff: rules and format

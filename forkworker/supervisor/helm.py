@@ -82,9 +82,10 @@ class Helm:
             _log.info("quiet: no job is taken any more, running ones go on")
 
     def resume(self) -> None:
-        """Take jobs again."""
+        """Take jobs again, also in children that were quieted alone."""
         if self.state is MasterState.QUIET:
             self.state = move(self.state, MasterState.RUNNING)
+        if self.state is MasterState.RUNNING and any(child.board.gate == Gate.QUIET for child in self._fleet):
             self._shut(Gate.RUN)
             _log.info("resumed: jobs are taken again")
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-#: Ruby's reader gives up at 100, and the payload and its list of arguments are two
-MOST_DEPTH = 98
+from forkworker.wire import payload
+
+#: the payload and its list of arguments are two
+MOST_DEPTH = payload.MOST_NESTING - 2
 #: Python refuses to read more than 4300 digits
 _MOST_BITS = 14_000
 
