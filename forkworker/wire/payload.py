@@ -100,8 +100,12 @@ def is_common_json(payload: bytes) -> bool:
 
 
 def _depth(value: object) -> int:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + max(map(_depth, inner), default=0) if isinstance(value, dict | list) else 0
+    """Return how deep lists and objects are nested; without recursion, which whoever pushes could exhaust."""
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        depth += 1
+        level = [item for each in level for item in (each.values() if isinstance(each, dict) else each)]
+    return depth
 
 
 def jid_of(fields: Fields) -> str:

@@ -155,6 +155,14 @@ def test_what_ruby_cannot_read_is_told_apart(text: bytes, is_common: bool) -> No
     assert payload.is_common_json(text) is is_common
 
 
+@pytest.mark.parametrize("depth", [98, 99, 400, 500, 900, 5000, 100_000])
+def test_a_deep_payload_is_judged_whatever_the_stack_holds(depth: int) -> None:
+    """The keeper asks for each job that runs: an error would be the keeper's end."""
+    text = b'{"class":"a","args":' + b"[" * depth + b"]" * depth + b"}"
+
+    assert payload.is_common_json(text) is (depth < 100)
+
+
 @pytest.mark.parametrize(
     ("text", "fields"),
     [
