@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_FLAGS ?=
+# [examples] is for tests/integration/test_documents.py and test_examples.py.
+DEV_EXTRAS ?= dev,examples
 
 bin := $(VENV)/bin
 packaging := pyproject.toml forkworker/version.py
@@ -73,5 +75,5 @@ $(run_ready): $(made) $(packaging)
 	@touch $@
 
 $(dev_ready): $(made) $(packaging)
-	$(bin)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	$(bin)/python -m pip install -q --disable-pip-version-check -e '.[$(DEV_EXTRAS)]'
 	@touch $@
