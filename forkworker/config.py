@@ -57,6 +57,11 @@ OPTIONS = (
     Option("log_level", values.choice(*LOG_LEVELS), "--log-level", "FORKWORKER_LOG_LEVEL", "log.level"),
     Option("log_format", values.choice(*LOG_FORMATS), "--log-format", "FORKWORKER_LOG_FORMAT", "log.format"),
     Option("drain_timeout", values.SECONDS, "", "FORKWORKER_DRAIN_TIMEOUT", "drain_timeout"),
+    Option("max_memory", values.SIZE, "", "FORKWORKER_MAX_MEMORY", "max_memory"),
+    Option("max_jobs", values.WHOLE, "", "FORKWORKER_MAX_JOBS", "max_jobs"),
+    Option("max_age", values.SECONDS, "", "FORKWORKER_MAX_AGE", "max_age"),
+    Option("boot_timeout", values.SECONDS, "", "FORKWORKER_BOOT_TIMEOUT", "boot_timeout"),
+    Option("hang_timeout", values.SECONDS, "", "FORKWORKER_HANG_TIMEOUT", "hang_timeout"),
     Option("lease", values.SECONDS, "", "FORKWORKER_LEASE", "lease"),
     Option("preload", values.SWITCH, "--no-preload", "FORKWORKER_PRELOAD", "preload"),
 )

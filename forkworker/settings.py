@@ -51,6 +51,14 @@ class Settings:
     lease: float = 60.0
     #: what running jobs get when their child is replaced; 0: as long as they need
     drain_timeout: float = 0.0
+    #: a child is replaced by a new one beyond so many bytes of its own, jobs, seconds; 0: never
+    max_memory: int = 0
+    max_jobs: int = 0
+    max_age: float = 0.0
+    #: a child that is not ready by then is killed
+    boot_timeout: float = 60.0
+    #: a child whose interpreter was not free for so long is killed; 0: never
+    hang_timeout: float = 0.0
     preload: bool = True
     #: the host part of identities (Heroku's DYNO, else the host's name)
     hostname: str = ""
@@ -83,10 +91,13 @@ class Settings:
             wrong.append(f"processes is {self.processes}: at least 1 is needed")
         if not 1 <= self.concurrency <= MOST_THREADS:
             wrong.append(f"concurrency is {self.concurrency}: it must be from 1 to {MOST_THREADS}")
-        if self.timeout < 0:
-            wrong.append(f"timeout is {self.timeout:g}: it cannot be negative")
-        if self.drain_timeout < 0:
-            wrong.append(f"drain_timeout is {self.drain_timeout:g}: it cannot be negative")
+        wrong += [
+            f"{name} is {getattr(self, name):g}: it cannot be negative"
+            for name in ("timeout", "drain_timeout", "max_memory", "max_jobs", "max_age", "hang_timeout")
+            if getattr(self, name) < 0
+        ]
+        if self.boot_timeout < 1:
+            wrong.append(f"boot_timeout is {self.boot_timeout:g}: at least 1 second is needed")
         if self.lease < LEAST_LEASE_SECONDS:
             wrong.append(f"lease is {self.lease:g}: at least {LEAST_LEASE_SECONDS:g} seconds are needed")
         if not self.queues:

@@ -23,6 +23,7 @@ SCHEMES = ("redis", "rediss", "unix", "embedded")
 
 _DIGITS = re.compile(r"[+-]?[0-9]{1,15}")
 _WEIGHT = re.compile(r"[1-9][0-9]{0,8}")
+_SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?) ?([KMG]?)i?B?", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)")
 _DATABASE = re.compile(r"/?|/[0-9]{1,9}/?")
 _LONGEST_SHOWN = 60
@@ -80,6 +81,17 @@ def _toml_seconds(value: object) -> float:
     if type(value) not in (int, float):
         _refuse("a number of seconds", value)
     return _seconds(str(value))
+
+
+def _size(text: str) -> int:
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"{shown(text)} is not a size in bytes such as 200M or 1.5G")
+    return int(float(match[1]) * 1024 ** " KMG".index(match[2].upper() or " "))
+
+
+def _toml_size(value: object) -> int:
+    return _toml_whole(value) if type(value) is int else _size(_toml_words(value))
 
 
 def _switch(text: str) -> bool:
@@ -182,6 +194,7 @@ def _check_place(scheme: str, text: str) -> None:
 
 
 WHOLE = Kind(_whole, _toml_whole)
+SIZE = Kind(_size, _toml_size)
 SECONDS = Kind(_seconds, _toml_seconds)
 SWITCH = Kind(_switch, _toml_switch)
 WORDS = Kind(_words, _toml_words)

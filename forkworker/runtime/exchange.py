@@ -266,6 +266,7 @@ class Exchange:
         for outcome in over:
             self._hand.forget(outcome.unit)
         self._report(counted)
+        self._board.count_settled(len(counted))
         if len(over) < len(flags):
             raise StoreUnavailable(
                 "a queue, the retry or the dead set is a key of another type: see docs/operations.md"

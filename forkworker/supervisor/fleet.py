@@ -9,7 +9,7 @@ from forkworker.supervisor.policy import BesideView, SlotView
 from forkworker.supervisor.states import ChildState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from forkworker.supervisor.handle import ChildHandle
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 class Fleet:
     """A fixed number of slots, each with one child or none; and, beside them, those that come and go."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, jitter: Callable[[], float] = lambda: 1.0) -> None:
+        #: what pauses are multiplied by, so that the children of many masters do not boot together
+        self._jitter = jitter
         self._children: list[ChildHandle | None] = [None] * size
         self._free_since = [0.0] * size
         self._boot_failures = [0] * size
@@ -53,8 +55,7 @@ class Fleet:
         """The children in no slot, as decisions need them."""
         incoming = [self.incoming] if self.incoming else []
         return [
-            BesideView(child=child.state, since=child.born_at, is_incoming=child is self.incoming)
-            for child in (*incoming, *self.leaving)
+            BesideView(child=child.state, is_incoming=child is self.incoming) for child in (*incoming, *self.leaving)
         ]
 
     @property
@@ -65,10 +66,6 @@ class Fleet:
     def find(self, pid: int) -> ChildHandle | None:
         """Return the living child of a pid."""
         return next((child for child in self if child.pid == pid), None)
-
-    def in_slot(self, number: int) -> ChildHandle | None:
-        """Return the child in a slot."""
-        return self._children[number]
 
     def put(self, child: ChildHandle) -> None:
         """Fill a slot."""
@@ -113,7 +110,7 @@ class Fleet:
         if child is self.incoming:
             self.incoming = None
             self._incoming_failures += 1
-            pause = policy.respawn_pause(self._incoming_failures)
+            pause = policy.respawn_pause(self._incoming_failures) * self._jitter()
             self.replace_from = now + pause
             return pause
         return self._empty(child, now)
@@ -122,7 +119,7 @@ class Fleet:
         if not child.has_booted:
             self._boot_failures[child.slot] += 1
         self._children[child.slot] = None
-        pause = policy.respawn_pause(self._boot_failures[child.slot])
+        pause = policy.respawn_pause(self._boot_failures[child.slot]) * self._jitter()
         self._free_since[child.slot] = now + pause
         return pause
 
@@ -130,7 +127,7 @@ class Fleet:
         return SlotView(
             number=number,
             child=child.state if child else None,
-            since=child.born_at if child else self._free_since[number],
+            since=self._free_since[number],
             boot_failures=self._boot_failures[number],
-            is_outdated=child is not None and child.generation < self.generation,
+            is_outdated=child is not None and (child.is_worn or child.generation < self.generation),
         )

@@ -37,6 +37,10 @@ class ChildHandle:
         self.failure = ""
         #: whether it was told to end once it is through with what it runs
         self.is_leaving = False
+        #: whether another one should have its slot
+        self.is_worn = False
+        #: whether it has written its stacks, as it hangs
+        self.is_dumped = False
         #: once it has ended: whether that counts for what it was running; and whether it has seen to all itself
         self.has_crashed = self.left_in_order = False
         #: whether its end of the channel is closed

@@ -146,9 +146,9 @@ class Helm:
             self.dump_at = now + DUMP_SECONDS
             child = self._to_dump.pop(0)
             if child.state is not ChildState.GONE:
-                self._dump(child)
+                self.dump(child)
 
-    def _dump(self, child: ChildHandle) -> None:
+    def dump(self, child: ChildHandle) -> None:
         """Say which jobs run, too: one that keeps the GIL keeps the child from saying it."""
         for thread in child.running(self._clock.now()):
             where = (child, thread["ident"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 import select
 import signal
 import sys
@@ -17,6 +18,7 @@ from forkworker import config, logs
 from forkworker.clock import SystemClock
 from forkworker.errors import ConfigurationError, ExitCode
 from forkworker.supervisor import policy
+from forkworker.supervisor.checkup import Checkup
 from forkworker.supervisor.control import ControlServer
 from forkworker.supervisor.crew import (
     DEATHS_THAT_END,
@@ -86,13 +88,14 @@ class Master:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._clock = clock = SystemClock()
-        self._fleet = fleet = Fleet(settings.processes)
+        self._fleet = fleet = Fleet(settings.processes, jitter=lambda: random.uniform(0.8, 1.2))
         self._crew = crew = Crew(settings, clock)
         self._nursery = nursery = Nursery(
             settings, fleet, crew, clock, give_up=self._give_up, note_gone=self._note_child_gone
         )
         self._rollout = rollout = Rollout(settings, fleet, crew, nursery, clock)
         self._helm = Helm(settings, fleet, crew, rollout, clock)
+        self._checkup = Checkup(settings, fleet, clock, kill=nursery.kill, dump=self._helm.dump)
         self._display = Display(settings, fleet, Notifier(config.notify_socket()))
         self._control = ControlServer(settings, self._helm.answer)
         self._pidfile = Pidfile(settings.pidfile, self._control.path) if settings.pidfile else None
@@ -120,6 +123,7 @@ class Master:
             self._crew.start_due()
             if self._helm.state is not MasterState.STOPPING:
                 self._rollout.step(self._helm.gate)
+                self._checkup.look()
             self._carry_out(self._plan())
             self._helm.dump_next()
             self._display.show(self._helm.state, self._rollout.note)
@@ -189,7 +193,8 @@ class Master:
     def _carry_out(self, actions: list[policy.Action]) -> None:
         for action in actions:
             if isinstance(action, GiveUp):
-                self._give_up(ExitCode.CRASH_LOOP, "no child became ready, in any slot: see their errors above")
+                why = f"no child became ready, in any slot; the last one {self._nursery.last_failure}"
+                self._give_up(ExitCode.CRASH_LOOP, why)
             else:
                 self._nursery.carry_out(action, self._helm.gate)
 
@@ -225,8 +230,10 @@ class Master:
             beside=self._fleet.beside,
             replace_from=self._rollout.replace_from,
         )
-        others = (self._leave_by, self._crew.next_start, self._rollout.next_instant)
-        instants += [i for i in (planned, *others) if i is not None]
+        others = [planned, self._leave_by, self._crew.next_start]
+        if self._helm.state is not MasterState.STOPPING:
+            others += [self._rollout.next_instant, self._checkup.next_instant]
+        instants += [instant for instant in others if instant is not None]
         if self._helm.state is MasterState.BOOTING and self._redis_trouble:
             instants.append(self._redis_by)
         if self._helm.has_to_dump:

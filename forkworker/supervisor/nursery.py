@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from forkworker.errors import ExitCode
 from forkworker.supervisor.handle import ChildHandle
-from forkworker.supervisor.policy import Kill, KillAll, KillIncoming, Replace, Spawn, TakeOver
+from forkworker.supervisor.policy import KillAll, Replace, Spawn, TakeOver
 from forkworker.supervisor.states import ChildState
 from forkworker.unix import process
 from forkworker.unix.board import Gate
@@ -53,12 +53,14 @@ class Nursery:
         self._clock = clock
         self._give_up = give_up
         self._note_gone = note_gone
+        #: how the last child ended that was not ready before
+        self.last_failure = ""
 
     def carry_out(self, action: Action, gate: Gate) -> None:
         """Do what was decided; ``gate`` is for a new child."""
-        if isinstance(action, Kill | KillIncoming | KillAll):
-            for child in self._condemned(action):
-                self._kill(child, action.why)
+        if isinstance(action, KillAll):
+            for child in list(self._fleet):
+                self.kill(child, action.why)
         elif isinstance(action, Spawn):
             if newborn := self._ask_for(action.slot, gate, self._fleet.generation):
                 self._fleet.put(newborn)
@@ -66,12 +68,6 @@ class Nursery:
             self.spawn_beside(action.slot, gate, self._fleet.generation)
         elif isinstance(action, TakeOver):
             self._take_over()
-
-    def _condemned(self, action: Kill | KillIncoming | KillAll) -> list[ChildHandle]:
-        if isinstance(action, KillAll):
-            return list(self._fleet)
-        child = self._fleet.in_slot(action.slot) if isinstance(action, Kill) else self._fleet.incoming
-        return [child] if child else []
 
     def _take_over(self) -> None:
         """Let the child that has lost its slot finish what it runs."""
@@ -99,7 +95,8 @@ class Nursery:
         child.close()
         return None
 
-    def _kill(self, child: ChildHandle, why: str) -> None:
+    def kill(self, child: ChildHandle, why: str) -> None:
+        """End a child that lives."""
         if child.state not in (ChildState.SPAWNED, ChildState.READY):
             return
         if child.pid:
@@ -156,6 +153,8 @@ class Nursery:
         was_told_to_stop = child.board.gate == Gate.STOP
         child.note_end(status, self._clock.monotonic())
         pause = self._fleet.remove(child, self._clock.monotonic())
+        if not child.has_booted:
+            self.last_failure = f"{describe_status(status)}{': ' if child.failure else ''}{child.failure}"
         self._note_gone(child, status)
         if child.pid is None:
             child.close()

@@ -10,12 +10,9 @@ from forkworker.supervisor.states import ChildState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: a child that is not ready by then hangs in its boot
-BOOT_SECONDS = 60.0
 #: when every slot has failed so often before any child was ever ready, it is no use
 BOOT_FAILURES_THAT_END = 3
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
-_HUNG = f"it was not ready after {BOOT_SECONDS:g} s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +22,7 @@ class SlotView:
     number: int
     #: None: empty
     child: ChildState | None
-    #: when the child was spawned, or the slot may be filled again
+    #: when the slot may be filled, if it is empty
     since: float
     #: children that died before they were ready, since the last that was
     boot_failures: int
@@ -38,7 +35,6 @@ class BesideView:
     """A child in no slot: the one that is to take over a slot, or one that leaves."""
 
     child: ChildState
-    since: float
     is_incoming: bool
 
 
@@ -47,14 +43,6 @@ class Spawn:
     """Fill a slot."""
 
     slot: int
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """End the child in a slot, by SIGKILL."""
-
-    slot: int
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +58,6 @@ class TakeOver:
 
 
 @dataclass(frozen=True, slots=True)
-class KillIncoming:
-    """End the child that was to take a slot over."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
 class KillAll:
     """End all that live."""
 
@@ -88,7 +69,7 @@ class GiveUp:
     """End the master: a crash loop."""
 
 
-Action = Spawn | Kill | Replace | TakeOver | KillIncoming | KillAll | GiveUp
+Action = Spawn | Replace | TakeOver | KillAll | GiveUp
 
 
 def plan(
@@ -112,8 +93,6 @@ def plan(
     if not was_ready and all(slot.boot_failures >= BOOT_FAILURES_THAT_END for slot in slots):
         return [GiveUp()]
     actions: list[Action] = [Spawn(s.number) for s in slots if s.child is None and can_spawn and now >= s.since]
-    actions += [Kill(s.number, _HUNG) for s in slots if _hangs(s, now)]
-    actions += [KillIncoming(_HUNG) for view in beside if view.is_incoming and _hangs(view, now)]
     if replace_from is not None and can_spawn and now >= replace_from:
         actions += _replace(slots, beside)
     return actions
@@ -140,9 +119,7 @@ def next_deadline(
     """Return the instant at which ``plan`` may have something new, if nothing happens before."""
     if kill_at is not None:
         return kill_at if _any_lives(slots, beside) else None
-    views: list[SlotView | BesideView] = [*slots, *beside]
-    instants = [view.since + BOOT_SECONDS for view in views if view.child is ChildState.SPAWNED]
-    instants += [s.since for s in slots if s.child is None and can_spawn]
+    instants = [s.since for s in slots if s.child is None and can_spawn]
     if replace_from is not None and can_spawn and _replace(slots, beside):
         instants.append(replace_from)
     return min(instants, default=None)
@@ -159,7 +136,3 @@ def respawn_pause(boot_failures: int) -> float:
 def _any_lives(slots: Sequence[SlotView], beside: Sequence[BesideView]) -> bool:
     states = [slot.child for slot in slots] + [view.child for view in beside]
     return ChildState.SPAWNED in states or ChildState.READY in states
-
-
-def _hangs(view: SlotView | BesideView, now: float) -> bool:
-    return view.child is ChildState.SPAWNED and now >= view.since + BOOT_SECONDS

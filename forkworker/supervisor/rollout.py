@@ -12,7 +12,6 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from forkworker.supervisor.nursery import describe_status
-from forkworker.supervisor.policy import BOOT_SECONDS
 from forkworker.supervisor.states import ChildState
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ class Rollout:
         elif self.stage is Stage.LOADING and self._is_loaded:
             self._try(gate)
         elif self.stage is Stage.LOADING and now >= self._load_by:
-            self._fail(f"the app was not loaded after {BOOT_SECONDS:g} s")
+            self._fail(f"the app was not loaded after {self._settings.boot_timeout:g} s")
         elif self.stage is Stage.TRYING and self._trial and self._is_proven(self._trial, now):
             self._commit()
         elif self.stage is Stage.REPLACING and not self._fleet.outdated and not self._fleet.incoming:
@@ -112,7 +111,7 @@ class Rollout:
             return
         self._call_off(now)
         self._begun = self._asked
-        self._load_by = now + BOOT_SECONDS
+        self._load_by = now + self._settings.boot_timeout
         self._is_loaded = False
         self.failure = ""
         self.stage = Stage.LOADING
@@ -138,7 +137,7 @@ class Rollout:
         """A child has ended; the one on trial takes the new code along."""
         if child is self._trial:
             self._trial = None
-            self._fail(f"its first child {describe_status(status)}{': ' * bool(child.failure)}{child.failure}")
+            self._fail(f"its first child {describe_status(status)}{': ' if child.failure else ''}{child.failure}")
 
     def _try(self, gate: Gate) -> None:
         if self._nursery.spawn_beside(_TRIAL_SLOT, gate, self._fleet.generation + 1):

@@ -22,7 +22,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-VERSION = 1
+VERSION = 2
 INLINE_BYTES = 960
 
 _MAGIC = 0x44425746  # "FWBD"
@@ -37,7 +37,7 @@ _U64_PERMIT, _U8_GATE, _U32_EPOCH = 2, 16, 5
 _F64_DEADLINE, _F64_LEASE_UNTIL, _F64_TICK = 3, 4, 5
 _U32_FENCED, _U32_GENERATION, _U8_PHASE = 12, 13, 56
 _NONCE, _NONCE_BYTES = 64, 12
-_U32_WAITS = 20
+_U32_WAITS, _U32_SETTLED = 20, 21
 
 
 class Gate(IntEnum):
@@ -225,6 +225,15 @@ class Board:
         """Set a new nonce, and only then count it."""
         self._u8[_NONCE : _NONCE + _NONCE_BYTES] = nonce.encode("ascii")
         self._u32[_U32_GENERATION] += 1
+
+    @property
+    def settled(self) -> int:
+        """How many jobs the child is through with."""
+        return self._u32[_U32_SETTLED]
+
+    def count_settled(self, number: int) -> None:
+        """Count more of them."""
+        self._u32[_U32_SETTLED] = (self._u32[_U32_SETTLED] + number) & 0xFFFFFFFF
 
     @property
     def waits(self) -> list[int]:

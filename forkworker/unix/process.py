@@ -69,6 +69,27 @@ def reap_strangers(ours: set[int]) -> None:
             os.waitpid(peek.si_pid, 0)
 
 
+def anonymous_bytes(pid: int) -> int:
+    """Return the resident memory that belongs to no file, also what is shared since a fork; 0 if it has gone."""
+    try:
+        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_bytes().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+
+
+def private_bytes(pid: int) -> int:
+    """Return the memory that is a process's own, which its end would free; 0 if it has gone.
+
+    Resident memory counts what is shared with the forkserver, too, once for each child.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_bytes().splitlines()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return 0
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(b"Private_"))
+
+
 def origin(pid: int) -> str:
     """Return where a process of ours runs: boot, PID namespace, and its start time in clock ticks."""
     return f"{_place()} {start_ticks(pid) or 0}"

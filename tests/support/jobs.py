@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import forkworker
+from forkworker.unix.process import private_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,6 +129,18 @@ def hold_gil(seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:  # a signal may wake it early
             sleep_in_c(int(left * 1_000_000) + 1)
+
+
+_leaked: list[bytes] = []
+
+
+@forkworker.job(name="leak")
+def leak(megabytes: float, seconds: float) -> None:
+    """Keep memory for ever, and note how much of its own the process has."""
+    with noted():
+        _leaked.append(os.urandom(int(megabytes * 1024 * 1024)))
+        time.sleep(seconds)
+        note("size", text=str(private_bytes(os.getpid())))
 
 
 @forkworker.job(name="interruptible")

@@ -78,6 +78,12 @@ RIGHT = [
     ("log_level", "DEBUG", "FORKWORKER_LOG_LEVEL", "debug", 'log.level = "debug"', "debug"),
     ("log_format", "json", "FORKWORKER_LOG_FORMAT", "JSON", 'log.format = "json"', "json"),
     ("drain_timeout", "90", "FORKWORKER_DRAIN_TIMEOUT", "90", "drain_timeout = 90", 90.0),
+    ("max_memory", "200M", "FORKWORKER_MAX_MEMORY", "209715200", 'max_memory = "204800 KiB"', 200 * 1024**2),
+    ("max_memory", "1.5g", "FORKWORKER_MAX_MEMORY", "1536MB", "max_memory = 1610612736", 3 * 512 * 1024**2),
+    ("max_jobs", "1000", "FORKWORKER_MAX_JOBS", "1000", "max_jobs = 1000", 1000),
+    ("max_age", "3600", "FORKWORKER_MAX_AGE", "3600", "max_age = 3600", 3600.0),
+    ("boot_timeout", "90", "FORKWORKER_BOOT_TIMEOUT", "90", "boot_timeout = 90", 90.0),
+    ("hang_timeout", "120", "FORKWORKER_HANG_TIMEOUT", "120", "hang_timeout = 120", 120.0),
     ("lease", "5", "FORKWORKER_LEASE", "5", "lease = 5", 5.0),
     ("preload", False, "FORKWORKER_PRELOAD", "no", "preload = false", False),
     (

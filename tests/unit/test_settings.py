@@ -29,6 +29,11 @@ FULL = Settings(
     log_format="json",
     lease=30.0,
     drain_timeout=90.0,
+    max_memory=200,
+    max_jobs=1000,
+    max_age=3600.0,
+    boot_timeout=30.0,
+    hang_timeout=120.0,
     preload=False,
     hostname="web-1",
 )

@@ -1,0 +1,175 @@
+"""Looks at living children: who hangs in its boot, whose interpreter is stuck, and who is worn and to be replaced.
+
+Used in the master.  What it finds worn, `policy` replaces; what hangs in its boot, it ends itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import TYPE_CHECKING
+
+from forkworker.supervisor.states import ChildState
+from forkworker.unix import process
+from forkworker.unix.board import Gate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forkworker.clock import Clock
+    from forkworker.settings import Settings
+    from forkworker.supervisor.fleet import Fleet
+    from forkworker.supervisor.handle import ChildHandle
+
+#: between the stacks of a child and its end
+DUMP_SECONDS = 0.3
+#: an interpreter that was not free for so long is told of
+HANG_SECONDS = 10.0
+#: limits of jobs and age are less by up to this part, so that children do not come of age together
+JITTER = 0.1
+#: what a replacement takes to be ready: a child that would be over its limit by then is replaced now
+LEAD_SECONDS = 0.3
+#: how often memory is looked at; the shorter the faster it grows
+LEAST_LOOK_SECONDS, MOST_LOOK_SECONDS = 0.05, 0.5
+_MEGABYTE = 1024 * 1024
+_log = logging.getLogger(__name__)
+
+
+class Checkup:
+    """Looks at all children of a fleet, each time the master's loop comes round."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        fleet: Fleet,
+        clock: Clock,
+        *,
+        kill: Callable[[ChildHandle, str], None],
+        dump: Callable[[ChildHandle], None],
+    ) -> None:
+        self._settings = settings
+        self._fleet = fleet
+        self._clock = clock
+        self._kill = kill
+        self._dump = dump
+        self._wear: dict[ChildHandle, _Wear] = {}
+        self._has_told_heavy = False
+
+    def look(self) -> None:
+        """Look at all of them."""
+        now = self._clock.monotonic()
+        self._wear = {child: wear for child, wear in self._wear.items() if _works(child)}
+        for child in list(self._fleet):
+            if child.state is ChildState.SPAWNED:
+                self._look_at_boot(child, now)
+            elif _works(child):
+                self._look_at_tick(child, now)
+                if child is not self._fleet.incoming:
+                    self._look_at_wear(child, now)
+
+    @property
+    def next_instant(self) -> float | None:
+        """When a boot has lasted too long, or memory is to be looked at, if nothing happens before."""
+        booting = [child for child in self._fleet if child.state is ChildState.SPAWNED]
+        instants = [self._end_of_boot(child) for child in booting]
+        if self._settings.max_memory:
+            instants += [wear.look_at for wear in self._wear.values()]
+        return min(instants, default=None)
+
+    # Boots, and interpreters that are stuck.
+
+    def _end_of_boot(self, child: ChildHandle) -> float:
+        return child.born_at + self._settings.boot_timeout + (DUMP_SECONDS if child.is_dumped else 0.0)
+
+    def _look_at_boot(self, child: ChildHandle, now: float) -> None:
+        if now < self._end_of_boot(child):
+            return
+        if child.is_dumped:
+            self._kill(child, f"it was not ready after {self._settings.boot_timeout:g} s")
+        else:
+            child.is_dumped = True
+            self._dump(child)
+
+    def _look_at_tick(self, child: ChildHandle, now: float) -> None:
+        silent = now - child.board.tick
+        if silent < HANG_SECONDS:
+            child.is_dumped = False
+        elif not child.is_dumped:
+            child.is_dumped = True
+            _log.error("%s hangs: its interpreter was not free for %.0f s; a job may keep the GIL", child, silent)
+            self._dump(child)
+        if 0 < self._settings.hang_timeout <= silent:
+            self._kill(child, f"its interpreter was not free for {silent:.0f} s")
+
+    # Wear.
+
+    def _look_at_wear(self, child: ChildHandle, now: float) -> None:
+        settings = self._settings
+        if not (settings.max_memory or settings.max_jobs or settings.max_age):
+            return
+        if child not in self._wear:
+            self._wear[child] = _Wear(now)
+        wear = self._wear[child]
+        if 0 < settings.max_jobs * wear.share <= child.board.settled:
+            self._retire(child, f"it has done {child.board.settled} jobs (max_jobs {settings.max_jobs})")
+        if 0 < settings.max_age * wear.share <= now - child.ready_at:
+            self._retire(child, f"it is {now - child.ready_at:.0f} s old (max_age {settings.max_age:g})")
+        if settings.max_memory and child.pid and now >= wear.look_at:
+            self._look_at_memory(child, child.pid, wear, now)
+
+    def _look_at_memory(self, child: ChildHandle, pid: int, wear: _Wear, now: float) -> None:
+        limit = self._settings.max_memory
+        wear.note(now, _measured(pid, limit), limit)
+        if wear.is_heavy_from_birth:
+            self._tell_heavy(child, wear.size)
+            return
+        if wear.size + wear.growth * LEAD_SECONDS >= limit:
+            self._retire(child, f"it has {wear.size / _MEGABYTE:.0f} MB (max_memory {limit / _MEGABYTE:.0f} MB)")
+        if wear.size >= limit:
+            child.shut(Gate.QUIET)  # its replacement is on its way, and may come too late
+
+    def _retire(self, child: ChildHandle, why: str) -> None:
+        if not child.is_worn:
+            child.is_worn = True
+            _log.info("%s is to be replaced: %s", child, why)
+
+    def _tell_heavy(self, child: ChildHandle, size: float) -> None:
+        if not self._has_told_heavy:
+            self._has_told_heavy = True
+            _log.warning(
+                "%s has %.0f MB right after its boot: it is not replaced for that, as the next one would have it, too; "
+                "raise max_memory",
+                child,
+                size / _MEGABYTE,
+            )
+
+
+class _Wear:
+    """What is known of one child's use."""
+
+    def __init__(self, now: float) -> None:
+        self.share = 1 - JITTER * random.random()
+        self.look_at = now
+        self.size = self.growth = 0.0
+        self.is_heavy_from_birth = False
+        self._noted_at = 0.0
+
+    def note(self, now: float, size: float, limit: float) -> None:
+        """Take in how much memory it has, and work out when to look again."""
+        if not self._noted_at:
+            self.is_heavy_from_birth = size >= limit
+        else:
+            self.growth = max(0.0, (size - self.size) / (now - self._noted_at))
+        self.size, self._noted_at = size, now
+        quarter = (limit - size) / self.growth / 4 if self.growth else MOST_LOOK_SECONDS
+        self.look_at = now + min(max(quarter, LEAST_LOOK_SECONDS), MOST_LOOK_SECONDS)
+
+
+def _works(child: ChildHandle) -> bool:
+    return child.state is ChildState.READY and child.board.gate != Gate.STOP
+
+
+def _measured(pid: int, limit: int) -> float:
+    """Return a process's own memory; its upper bound, which is cheap to have, while that is far from the limit."""
+    most = process.anonymous_bytes(pid)
+    return most if most < limit / 2 else process.private_bytes(pid)
