@@ -26,8 +26,13 @@ def receipt(order: int, *, seconds: float = 0, text: str = "") -> None:
     with noted(order):
         _sleep(seconds)
         if text:
-            raise ReceiptError(text)
+            next(refuse(text) for _ in range(1))  # a frame whose name looks like a tag
 
 
 class ReceiptError(Exception):
     """An error with a name of its own."""
+
+
+def refuse(text: str) -> None:
+    """Raise an error."""
+    raise ReceiptError(text)
