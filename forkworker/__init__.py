@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from forkworker.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from forkworker import middleware, testing
+    from forkworker import inspect, middleware, testing
     from forkworker.client import Client, configure
     from forkworker.context import CurrentJob, current_job
     from forkworker.errors import (
@@ -67,6 +67,7 @@ __all__ = [
     "__version__",
     "configure",
     "current_job",
+    "inspect",
     "job",
     "middleware",
     "on",
@@ -75,7 +76,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("middleware", "testing"):
+    if name in ("inspect", "middleware", "testing"):
         return importlib.import_module(f"forkworker.{name}")
     for module, names in _HOMES.items():
         if name in names:

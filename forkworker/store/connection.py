@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
 from redis.backoff import NoBackoff
@@ -25,6 +25,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 Command = tuple[Any, ...]
+
+
+class Commands(Protocol):
+    """Whatever sends commands and returns their replies as they come: a Link, an operator's Access."""
+
+    def execute(self, *command: Any) -> Any:
+        """Send one command and return its reply."""
+        ...
+
+    def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one write and return their replies."""
+        ...
+
 
 TIMEOUT_SECONDS = 5.0
 

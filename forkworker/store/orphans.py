@@ -16,7 +16,7 @@ from forkworker.wire import keys
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from forkworker.store.connection import Link
+    from forkworker.store.connection import Commands, Link
 
 #: the scripts that a keeper's connection must have loaded
 SCRIPTS = ("beat", "due", "promote", "restore", "take", "unregister")
@@ -56,7 +56,7 @@ class Restored:
         return Restored(self.moved + other.moved, self.recovered + other.recovered, self.buried + other.buried)
 
 
-def owners(link: Link) -> dict[str, set[str]]:
+def owners(link: Commands) -> dict[str, set[str]]:
     """Return who may hold something: identity -> its queues."""
     found: dict[str, set[str]] = {}
     for member in link.execute("SMEMBERS", keys.WORKING):
@@ -69,7 +69,7 @@ def owners(link: Link) -> dict[str, set[str]]:
     return found
 
 
-def signs_of_life(link: Link, identities: Sequence[str]) -> dict[str, str]:
+def signs_of_life(link: Commands, identities: Sequence[str]) -> dict[str, str]:
     """Return the last beat of each identity, '' where there is none."""
     replies = link.pipeline([("HGET", identity, "beat") for identity in identities])
     return {

@@ -1,9 +1,9 @@
-"""The registry of children: beats and farewells.  Written by keepers."""
+"""The registry of children: beats and farewells, written by keepers; read, and steered, by operators."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from forkworker.store import scripts
 from forkworker.wire import keys
@@ -11,8 +11,12 @@ from forkworker.wire import keys
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from forkworker.store.connection import Link
+    from forkworker.store.connection import Commands, Link
 
+#: a signal that nobody has taken after so long is lost
+SIGNAL_SECONDS = 60
+#: of the hash IDENTITY, what ``registered`` reads
+FIELDS = ("info", "busy", "beat", "quiet", "rss", "rtt_us", "concurrency")
 #: Sidekiq keeps a beat so long; readers take a process without one for dead
 BEAT_SECONDS = 60
 
@@ -47,3 +51,37 @@ def farewell(link: Link, identity: str) -> None:
     """Take a child that has gone out of the registry."""
     shown = (identity, keys.work(identity), keys.workers(identity), keys.signals(identity))
     link.pipeline([("SREM", keys.PROCESSES, identity), ("UNLINK", *shown)])
+
+
+class Registered(NamedTuple):
+    """A process as it stands in the registry: the hash IDENTITY, as far as it is there."""
+
+    identity: str
+    fields: dict[str, str]
+
+
+def registered(commands: Commands) -> list[Registered]:
+    """Return the processes that show a sign of life, by identity."""
+    names = sorted(name.decode("utf-8", "replace") for name in commands.execute("SMEMBERS", keys.PROCESSES))
+    rows = commands.pipeline([("HMGET", name, *FIELDS) for name in names]) if names else []
+    texts = [[(value or b"").decode("utf-8", "replace") for value in row] for row in rows]
+    found = [Registered(name, dict(zip(FIELDS, row, strict=True))) for name, row in zip(names, texts, strict=True)]
+    return [process for process in found if process.fields["info"]]
+
+
+def work(commands: Commands, identities: Sequence[str]) -> list[dict[str, bytes]]:
+    """Return what each of these runs: thread -> JSON; Sidekiq up to 6.4 writes it elsewhere."""
+    places = [(keys.work(identity), keys.workers(identity)) for identity in identities]
+    flat = commands.pipeline([("HGETALL", key) for pair in places for key in pair]) if places else []
+    return [_threads(flat[2 * i] or flat[2 * i + 1]) for i in range(len(places))]
+
+
+def _threads(pairs: Sequence[bytes]) -> dict[str, bytes]:
+    names = [name.decode("utf-8", "replace") for name in pairs[::2]]
+    return dict(zip(names, pairs[1::2], strict=True))
+
+
+def signal(commands: Commands, identity: str, name: str) -> bool:
+    """Leave a signal for a process, to be obeyed with its next beat; False if there is no such process."""
+    named = [identity, keys.signals(identity)]
+    return bool(commands.execute(*scripts.call("signal", named, [name, SIGNAL_SECONDS])))

@@ -1,4 +1,4 @@
-"""The schedule and the retry set: what is due, and its move to a queue.  Used by keepers."""
+"""The schedule and the retry set: what is due, and its move to a queue.  Used by keepers, and by operators."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from forkworker.wire import keys
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forkworker.store.connection import Link
+    from forkworker.store.connection import Commands
 
 #: Sidekiq's limits of the dead set
 MOST_DEAD = 10_000
@@ -38,14 +38,14 @@ class Promotion:
     new_payload: bytes
 
 
-def due(link: Link, now: float) -> Due:
+def due(link: Commands, now: float) -> Due:
     """Read what is due, a batch from each set at the most."""
     retries, scheduled, next_at = link.execute(*scripts.call("due", [keys.RETRY, keys.SCHEDULE], [repr(now), BATCH]))
     found = {keys.RETRY: retries, keys.SCHEDULE: scheduled}
     return Due(found, None if next_at is None else float(next_at))
 
 
-def promote(link: Link, source: str, promotions: Sequence[Promotion], now: float) -> int:
+def promote(link: Commands, source: str, promotions: Sequence[Promotion], now: float) -> int:
     """Move payloads out of a set, those that are still there; return how many were."""
     moved = 0
     while promotions:
@@ -55,14 +55,14 @@ def promote(link: Link, source: str, promotions: Sequence[Promotion], now: float
     return moved
 
 
-def _promote_batch(link: Link, source: str, promotions: Sequence[Promotion], now: float) -> int:
+def _promote_batch(link: Commands, source: str, promotions: Sequence[Promotion], now: float) -> int:
     homes = [keys.queue(p.queue) if p.queue else keys.DEAD for p in promotions]
     args = [part for p in promotions for part in (p.payload, p.queue, p.new_payload)]
     command = scripts.call("promote", [source, keys.QUEUES, keys.DEAD, *homes], [repr(now), *args])
     return int(link.execute(*command))
 
 
-def trim_dead(link: Link, now: float) -> None:
+def trim_dead(link: Commands, now: float) -> None:
     """Drop what has been dead for too long, or is too much; settling does so by itself."""
     too_old = ("ZREMRANGEBYSCORE", keys.DEAD, "-inf", now - DEAD_SECONDS)
     link.pipeline([too_old, ("ZREMRANGEBYRANK", keys.DEAD, 0, -MOST_DEAD - 1)])

@@ -12,6 +12,7 @@ SCHEDULE = "schedule"  # sorted set: payloads by the time they are due
 RETRY = "retry"  # sorted set: failed payloads by the time they are due
 DEAD = "dead"  # sorted set: buried payloads by the time of their death
 PROCESSES = "processes"  # set: identities of children
+PAUSED = "paused"  # set: names of queues from which nothing is taken
 PROCESSED = "stat:processed"  # integer
 FAILED = "stat:failed"  # integer
 WORKING = "working"  # set, ours: every working list that may hold something

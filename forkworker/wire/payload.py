@@ -23,6 +23,8 @@ Fields = dict[str, Any]
 
 #: Sidekiq cuts messages here
 MOST_MESSAGE_CHARACTERS = 10_000
+#: more of a backtrace is not unpacked: a few bytes can hold gigabytes
+MOST_BACKTRACE_BYTES = 4 * 1024 * 1024
 #: Ruby's JSON gives up here
 MOST_NESTING = 100
 #: integers from here on are milliseconds (Sidekiq 8), below they are seconds
@@ -170,3 +172,16 @@ def pack_backtrace(lines: Sequence[str]) -> str:
     """Return lines in Sidekiq's form; escaped, as its Web UI prints them as they are."""
     escaped = [html.escape(_text(line), quote=False) for line in lines]
     return base64.b64encode(zlib.compress(json.dumps(escaped).encode())).decode()
+
+
+def unpack_backtrace(text: object) -> list[str]:
+    """Return the lines of ``error_backtrace``, whichever Sidekiq packed them; none if they cannot be read."""
+    if isinstance(text, list):
+        return [str(line) for line in text]
+    if not isinstance(text, str):
+        return []
+    try:
+        lines = json.loads(zlib.decompressobj().decompress(base64.b64decode(text), MOST_BACKTRACE_BYTES))
+    except (ValueError, zlib.error, RecursionError):
+        return []
+    return [html.unescape(str(line)) for line in lines] if isinstance(lines, list) else []

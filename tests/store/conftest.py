@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.servers import RedisServer
 
+from forkworker.store import access as operators
 from forkworker.store import orphans, working
 from forkworker.store.connection import Link
 
@@ -34,6 +35,6 @@ def redis(redis_server: RedisServer) -> redispy.Redis:
 @pytest.fixture
 def link(redis_server: RedisServer, redis: redispy.Redis) -> Iterator[Link]:  # noqa: ARG001 - it empties
     """A connection that has loaded every script."""
-    link = Link(redis_server.url, preload={*orphans.SCRIPTS, *working.SCRIPTS})
+    link = Link(redis_server.url, preload={*orphans.SCRIPTS, *working.SCRIPTS, *operators.SCRIPTS})
     yield link
     link.close()

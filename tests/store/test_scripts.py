@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkworker.store import orphans, scripts, working
+from forkworker.store import access, orphans, scripts, working
 
 if TYPE_CHECKING:
     import redis as redispy
@@ -23,8 +23,10 @@ NAMES = sorted(
 )
 
 
-def test_every_script_is_loaded_by_a_child_or_by_a_keeper_and_by_one_of_them_only() -> None:
-    assert sorted([*working.SCRIPTS, *orphans.SCRIPTS]) == NAMES
+def test_every_script_is_loaded_by_a_child_by_a_keeper_or_by_operators() -> None:
+    assert sorted({*working.SCRIPTS, *orphans.SCRIPTS, *access.SCRIPTS}) == NAMES
+    assert set(working.SCRIPTS).isdisjoint({*orphans.SCRIPTS, *access.SCRIPTS})
+    assert {*orphans.SCRIPTS} & {*access.SCRIPTS} == {"promote"}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,150 @@
+"""The processes that Redis knows of, of every host, and what their threads run.  They obey with their next beat."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from forkworker.inspect.entry import Entry
+from forkworker.store import processes
+from forkworker.wire import keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from forkworker.store.access import Access
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """One child, or one of Sidekiq's processes, as its last beat shows it."""
+
+    identity: str
+    hostname: str
+    pid: int
+    tag: str
+    version: str
+    queues: tuple[str, ...]
+    concurrency: int
+    busy: int
+    is_quiet: bool
+    #: epoch seconds
+    started_at: float
+    beat: float
+    rss_kilobytes: int
+    round_trip_microseconds: int
+    _access: Access = field(repr=False, compare=False)
+
+    def stop(self) -> bool:
+        """Have it stop in order; its master fills the slot again.  False if there is no such process any more."""
+        return processes.signal(self._access, self.identity, "TERM")
+
+    def quiet(self) -> bool:
+        """Have it become quiet: it finishes what it runs and takes nothing more."""
+        return processes.signal(self._access, self.identity, "TSTP")
+
+    def dump_stacks(self) -> bool:
+        """Have it write the stacks of its threads to its log."""
+        return processes.signal(self._access, self.identity, "TTIN")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``--json`` shows."""
+        shown = (
+            "identity",
+            "hostname",
+            "pid",
+            "tag",
+            "version",
+            "queues",
+            "concurrency",
+            "busy",
+            "quiet",
+            "started_at",
+        )
+        more = ("beat", "rss_kilobytes", "round_trip_microseconds")
+        return {name: getattr(self, name) for name in (*shown, *more)} | {
+            "queues": list(self.queues),
+            "quiet": self.is_quiet,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A job that runs, or ran at its process's last beat."""
+
+    identity: str
+    thread: str
+    #: epoch seconds
+    since: float
+    entry: Entry
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``--json`` shows."""
+        job = self.entry
+        return {
+            "identity": self.identity,
+            "thread": self.thread,
+            "since": self.since,
+            "jid": job.jid,
+            "name": job.name,
+            "queue": job.queue,
+            "args": job.args,
+        }
+
+
+def all_of(access: Access) -> list[Process]:
+    """Return every process that shows a sign of life."""
+    return [_process(access, row.identity, row.fields) for row in processes.registered(access)]
+
+
+def running(access: Access, identities: Sequence[str]) -> Iterator[Running]:
+    """Return what these run, a process after the other."""
+    for identity in identities:
+        for threads in processes.work(access, [identity]):
+            for thread, text in sorted(threads.items()):
+                yield _running(identity, thread, text)
+
+
+def _process(access: Access, identity: str, fields: dict[str, str]) -> Process:
+    info = _object(fields["info"].encode())
+    queues = info.get("queues")
+    return Process(
+        identity=identity,
+        hostname=str(info.get("hostname") or identity.partition(":")[0]),
+        pid=int(_number(info.get("pid"))),
+        tag=str(info.get("tag") or ""),
+        version=str(info.get("version") or ""),
+        queues=tuple(map(str, queues)) if isinstance(queues, list) else (),
+        concurrency=int(_number(fields["concurrency"] or info.get("concurrency"))),
+        busy=int(_number(fields["busy"])),
+        is_quiet=fields["quiet"] == "true",
+        started_at=_number(info.get("started_at")),
+        beat=_number(fields["beat"]),
+        rss_kilobytes=int(_number(fields["rss"])),
+        round_trip_microseconds=int(_number(fields["rtt_us"])),
+        _access=access,
+    )
+
+
+def _running(identity: str, thread: str, text: bytes) -> Running:
+    work = _object(text)
+    job = work.get("payload")
+    payload = job if isinstance(job, str) else json.dumps(job)
+    place = keys.queue(str(work.get("queue") or ""))
+    return Running(identity, thread, _number(work.get("run_at")), Entry(place, payload.encode("utf-8", "replace")))
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value) if isinstance(value, int | float | str) else 0.0
+    except (ValueError, OverflowError):
+        return 0.0
