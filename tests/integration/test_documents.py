@@ -49,14 +49,14 @@ def test_worked_examples_of_fork_safety_hold_in_two_children(daemon: MakeDaemon,
     assert set(documents.write_modules(FORK_SAFETY, tree.directory)) == {"stock", "prices", "worker", "audit"}
     django_site(tree.directory)
     tree.start()
-    tree.wait_ready()
+    tree.wait_ready(seconds=30)
     runs: dict[str, list[Any]] = {
         "stock.sell": ["apple"], "prices.set_price": ["apple", 99], "worker.count_tables": [], "audit.note": ["sold"],
     }  # fmt: skip
     for job, args in runs.items():
         for _ in range(10):
             push(redis, job, args)
-    tree.wait_until(lambda: redis.get("stat:processed") == b"40", 15, "all have run")
+    tree.wait_until(lambda: redis.get("stat:processed") == b"40", 30, "all have run")
     assert redis.get("stat:failed") is None
     assert "while it was imported" not in tree.log()
     tree.stop()
@@ -111,14 +111,14 @@ def test_the_first_app_of_the_readme_runs_word_for_word(daemon: MakeDaemon, monk
     tree.start()
     tree.wait_until(lambda: tree.log_lines("is ready"), 30, "a child is ready")
     terminal.run(enqueue)
-    tree.wait_until(lambda: tree.log_lines("shop.send_receipt queue=mail done"), 10, "the first job has run")
+    tree.wait_until(lambda: tree.log_lines("shop.send_receipt queue=mail done"), 30, "the first job has run")
     jid = terminal.run(fail).strip()
-    tree.wait_until(lambda: len(tree.log_lines(f"{jid} shop.send_receipt queue=mail will be retried")) == 1, 10)
+    tree.wait_until(lambda: len(tree.log_lines(f"{jid} shop.send_receipt queue=mail will be retried")) == 1, 30)
     assert "mail, default" in terminal.run(status)
     assert 'shop.send_receipt(4712, language="nowhere") ValueError: there are no receipts' in terminal.run(failed)
     assert terminal.run(f"{failed} {jid}") == f"{jid} is due now\n"
-    tree.wait_until(lambda: len(tree.log_lines(f"{jid} shop.send_receipt queue=mail will be retried")) == 2, 10)
+    tree.wait_until(lambda: len(tree.log_lines(f"{jid} shop.send_receipt queue=mail will be retried")) == 2, 30)
     terminal.run(stop)
-    assert tree.wait_exit(5) == 0
+    assert tree.wait_exit(10) == 0
     tree.assert_gone()
     assert tree.log_lines("receipt for order 4711 in de")  # what is printed to a file waits for the end

@@ -81,10 +81,10 @@ def test_the_shop_charges_retries_buries_and_counts(running: Callable[..., Daemo
         return {path.name for path in outbox.glob("*.txt") if path.stat().st_size}
 
     wanted = {f"{number}.txt" for number in range(4711, 4716)} | {"stock.txt"}
-    tree.wait_until(lambda: written() == wanted, 15, "every receipt is written, each at the second try")
+    tree.wait_until(lambda: written() == wanted, 30, "every receipt is written, each at the second try")
     assert (outbox / "4711.txt").read_text("utf-8") == "receipt for order 4711 (de)\n"
     with connect(unix_socket_path=str(tree.directory / "redis-data/redis.sock")) as redis:
-        tree.wait_until(lambda: redis.zcard("dead") == 1, 5, "the order that cannot be paid is in the dead set")
+        tree.wait_until(lambda: redis.zcard("dead") == 1, 15, "the order that cannot be paid is in the dead set")
         (buried,) = redis.zrange("dead", 0, -1)
         assert json.loads(buried)["error_message"] == "order 4716 is about 0 cents"
         assert redis.zcard("retry") == 0
@@ -106,7 +106,7 @@ def test_a_flask_application_enqueues_and_its_jobs_have_its_context(running: Cal
         with urllib.request.urlopen(order, timeout=10) as answer:
             assert answer.status == 202
             assert len(json.load(answer)["job"]) == 24
-        tree.wait_until(lambda: get(f"{greetings}/Ada") == "Good day, Ada!\n", 10, "the greeting is there")
+        tree.wait_until(lambda: get(f"{greetings}/Ada") == "Good day, Ada!\n", 30, "the greeting is there")
     finally:
         web.terminate()
         web.wait(10)
