@@ -14,7 +14,9 @@ import time
 from typing import Any
 
 from forkworker import config
+from forkworker.errors import MalformedPayload
 from forkworker.store.connection import make_client
+from forkworker.wire.payload import decode
 
 # In one step, and only if it is still there: a job must never be in two places.
 MAKE_DUE = """
@@ -42,10 +44,9 @@ def main(wanted: str = "") -> int:
 def as_job(payload: bytes) -> dict[str, Any]:
     """Read a payload; the dead set keeps what is no job, too."""
     try:
-        job = json.loads(payload)
-    except ValueError:
-        job = None
-    return job if isinstance(job, dict) else {"class": repr(payload[:60])}
+        return decode(payload)
+    except MalformedPayload:
+        return {"class": repr(payload[:60])}
 
 
 def describe(job: dict[str, Any]) -> list[str]:
