@@ -54,6 +54,7 @@ OPTIONS = (
     REDIS,
     Option("pidfile", values.WORDS, "--pidfile", "FORKWORKER_PIDFILE", "pidfile"),
     Option("control", values.WORDS, "--control", "FORKWORKER_CONTROL", "control"),
+    Option("health", values.PLACE, "--health", "FORKWORKER_HEALTH", "health"),
     Option("log_level", values.choice(*LOG_LEVELS), "--log-level", "FORKWORKER_LOG_LEVEL", "log.level"),
     Option("log_format", values.choice(*LOG_FORMATS), "--log-format", "FORKWORKER_LOG_FORMAT", "log.format"),
     Option("drain_timeout", values.SECONDS, "", "FORKWORKER_DRAIN_TIMEOUT", "drain_timeout"),

@@ -46,6 +46,8 @@ class Settings:
     #: the control socket; None: PID.sock in control_folder
     control: str | None = None
     control_folder: str = ""
+    #: where health and metrics are served: HOST:PORT, :PORT or unix:/PATH; None: nowhere
+    health: str | None = None
     log_level: str = "info"
     log_format: str = "text"
     lease: float = 60.0

@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from forkworker.cli import control, output, run, status
+from forkworker.cli import control, health, output, run, status
 from forkworker.config import without_password
 from forkworker.errors import ConfigurationError, ExitCode, ForkworkerError
 from forkworker.version import VERSION
@@ -96,6 +96,7 @@ def _parser(argv: Sequence[str]) -> Parser:
     )
     control.add_selection(_add(commands, "stop", "stop a master and all below it, and wait for the end", control.stop))
     status.add_arguments(_add(commands, "status", "show masters, children, running jobs, queues", status.run))
+    health.add_arguments(_add(commands, "health", health.SUMMARY, health.run))
     _add_quickstart(commands, argv)
     return parser
 

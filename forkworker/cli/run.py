@@ -38,6 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--redis", dest="redis_url", metavar="URL", help="redis://, rediss://, unix:// or embedded://DIR")
     add("--pidfile", metavar="FILE", help="where to write the master's pid")
     add("--control", metavar="PATH", help="the master's control socket")
+    add("--health", metavar="ADDRESS", help="serve health and metrics at HOST:PORT, :PORT or unix:/PATH")
     add("--log-level", metavar="LEVEL", help=f"one of {', '.join(config.LOG_LEVELS)} (default: info)")
     add(
         "-v",

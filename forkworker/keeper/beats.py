@@ -50,6 +50,7 @@ class Beats:
             return []
         # counted from the sending: others count from when they first see the beat, which is later
         board.lease_until = sent + self._settings.lease
+        charge.beat_at = sent
         return signals
 
     def _fence(self, charge: Charge, generation: int) -> None:

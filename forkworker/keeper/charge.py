@@ -27,6 +27,8 @@ class Charge:
         self.origin = process_info.origin(process.origin(pid), settings.concurrency)
         #: whether it has ended; in a crash, which counts for what was running; by its own exit at a stop
         self.gone = self.crashed = self.left_in_order = False
+        #: the instant of its last beat in Redis, monotonic
+        self.beat_at = 0.0
         self._settings = settings
         self._born_at = now
         self._info = ("", "")

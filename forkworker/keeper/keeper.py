@@ -7,23 +7,22 @@ succeed, told once in the log of the whole tree; the children say nothing of it.
 from __future__ import annotations
 
 import logging
-import os
 import select
 import signal
 from typing import TYPE_CHECKING, Any
 
 from setproctitle import setproctitle
 
-from forkworker import logs
 from forkworker.clock import SystemClock
 from forkworker.errors import StoreTooOld, StoreUnavailable
 from forkworker.keeper.beats import Beats
 from forkworker.keeper.charge import Charge
+from forkworker.keeper.health import Health
 from forkworker.keeper.inspection import Inspection
 from forkworker.keeper.poller import POLL_SECONDS, Poller
 from forkworker.keeper.restorer import Restorer
+from forkworker.keeper.sight import STUCK_SECONDS
 from forkworker.keeper.watch import Watch
-from forkworker.settings import Settings
 from forkworker.store import orphans, processes
 from forkworker.store.connection import Link
 from forkworker.unix import process
@@ -31,12 +30,11 @@ from forkworker.unix.board import Gate, Phase
 from forkworker.wire import process_info
 
 if TYPE_CHECKING:
+    from forkworker.settings import Settings
     from forkworker.unix.packets import Channel, Packet
 
 #: how often boards are looked at
 LOOK_SECONDS = 0.2
-#: a main thread that has not had the GIL for so long is stuck
-STUCK_SECONDS = 1.0
 #: how often a stuck child is freed of what it has taken meanwhile
 RESCUE_SECONDS = 0.5
 #: commands of a dead process may arrive so much later; its lists are known, and swept again, until then
@@ -66,6 +64,7 @@ class Keeper:
         self._beats = Beats(settings, self._link, self._clock)
         self._restorer = Restorer(settings, self._link, self._clock)
         self._poller = Poller(self._link, self._clock)
+        self._health = Health(self._clock)
         self._watch = Watch(settings.lease, settings.beat_seconds)
         self._inspection = Inspection()
         #: identity -> (its queues, when its lists are swept for the last time)
@@ -88,12 +87,14 @@ class Keeper:
                 self._reach()
                 pause = self._do_duties()
                 self._tell_reached()
+                self._health.note_answer()
             except StoreUnavailable as error:
                 self._note_away(error)
                 pause = _RETRY_SECONDS
             except Exception:  # noqa: BLE001 - one strange key in Redis must not cost all children their leases
                 _log.exception("a duty of the keeper failed; it goes on with the others")
                 pause = _FAILURE_PAUSE_SECONDS
+            self._health.show(self._charges.values(), self._reason)
             self._kill_stragglers()
             self._sleep(pause)
 
@@ -122,6 +123,8 @@ class Keeper:
                 self._channel.send("restored", pid=fields["pid"], moved=0, recovered=0, buried=0)
         elif packet.kind == "leash":
             self._leash = packet.descriptors
+        elif packet.kind == "health":
+            self._health.open(*packet.descriptors)
         elif packet.kind == "shut":
             self._shut_until = self._clock.monotonic() + SHUT_SECONDS
         elif packet.kind == "leave":
@@ -331,20 +334,3 @@ class Keeper:
             select.select([], [], [], min(seconds, _RETRY_SECONDS))
         elif seconds > 0:
             select.select([self._channel], [], [], seconds)
-
-
-def main(descriptor: int) -> None:
-    """Be the keeper of the master at the other end of a descriptor."""
-    from forkworker.unix import packets, signals
-
-    signals.ignore(
-        signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGTTIN
-    )
-    os.set_inheritable(descriptor, False)
-    channel = packets.adopt(descriptor)
-    first = channel.wait()
-    if first is None:
-        return
-    settings = Settings.from_dict(first.fields["settings"])
-    logs.configure(settings.log_level, settings.log_format, "keeper")
-    Keeper(channel, settings, first.descriptors).run()

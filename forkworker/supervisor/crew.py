@@ -10,6 +10,7 @@ import select
 from typing import TYPE_CHECKING, Any
 
 from forkworker.supervisor import helpers
+from forkworker.supervisor.health import Health
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +40,7 @@ class Crew:
         self.keeper: Helper | None = None
         self.forkserver: Helper | None = None
         self.leash: Helper | None = None
+        self.health = Health(settings.health, clock)
         #: a forkserver that loads new code
         self.incoming: Helper | None = None
         #: forkservers that are not needed any more, and about to end
@@ -63,6 +65,8 @@ class Crew:
     def start_keeper(self) -> None:
         """Start a keeper; it has to be told of the children then."""
         self.keeper = helpers.start_keeper(self._settings, self.leash, self._clock.monotonic())
+        if self.health.descriptors:
+            self.tell_keeper("health", self.health.descriptors)
 
     def start_forkserver(self) -> None:
         """Start a forkserver, which begins to load the app."""
@@ -158,6 +162,7 @@ class Crew:
         self.tell_keeper("leave", deadline=leave_by)
         self._see_off(self.keeper, leave_by, hang_up=False)
         self._see_off(self.leash, redis_by)
+        self.health.close()
 
     def _see_off(self, helper: Helper | None, leave_by: float, *, hang_up: bool = True) -> None:
         """Wait for a helper to leave by itself; kill it when the time is over."""

@@ -6,12 +6,22 @@ from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
 
+from forkworker import config
 from forkworker.supervisor.states import MasterState
 
 if TYPE_CHECKING:
     from forkworker.settings import Settings
     from forkworker.supervisor.fleet import Fleet
     from forkworker.unix.notify import Notifier
+
+
+def describe(settings: Settings) -> str:
+    """Return what a master was told to do, for the log."""
+    queues = " ".join(f"{queue.name},{queue.weight}" if queue.weight else queue.name for queue in settings.queues)
+    return (
+        f"{settings.processes} children of {settings.concurrency} threads, queues {queues}, "
+        f"Redis {config.public_address(settings.redis_url)}"
+    )
 
 
 class Display:

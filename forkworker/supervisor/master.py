@@ -27,7 +27,7 @@ from forkworker.supervisor.crew import (
     YOUNG_SECONDS,
     Crew,
 )
-from forkworker.supervisor.display import Display
+from forkworker.supervisor.display import Display, describe
 from forkworker.supervisor.fleet import Fleet
 from forkworker.supervisor.helm import Helm
 from forkworker.supervisor.nursery import Nursery, describe_status
@@ -111,15 +111,17 @@ class Master:
         if self._pidfile:
             self._pidfile.write()
         self._control.open()
+        self._crew.health.open()
         self._redis_by = self._clock.monotonic() + REDIS_SECONDS
         self._crew.start_leash()
         self._crew.start_keeper()
         self._crew.start_forkserver()
-        _log.info("forkworker %s boots: %s", VERSION, self._describe_settings())
+        _log.info("forkworker %s boots: %s, control socket %s", VERSION, describe(self._settings), self._control.path)
 
     def live(self) -> None:
         """Handle events and carry out the plan until all children have gone and their jobs are back."""
         while not self._is_over():
+            self._crew.health.beat()
             self._crew.start_due()
             if self._helm.state is not MasterState.STOPPING:
                 self._rollout.step(self._helm.gate)
@@ -145,14 +147,6 @@ class Master:
         if self._helm.state is MasterState.STOPPING:
             _log.info("stopped")
         self._control.close()
-
-    def _describe_settings(self) -> str:
-        s = self._settings
-        queues = " ".join(f"{queue.name},{queue.weight}" if queue.weight else queue.name for queue in s.queues)
-        return (
-            f"{s.processes} children of {s.concurrency} threads, queues {queues}, "
-            f"Redis {config.public_address(s.redis_url)}, control socket {self._control.path}"
-        )
 
     # Deciding, and doing.
 

@@ -25,6 +25,7 @@ FULL = Settings(
     pidfile="/run/fw.pid",
     control="/run/fw.sock",
     control_folder="/run/fw",
+    health=":9100",
     log_level="debug",
     log_format="json",
     lease=30.0,
