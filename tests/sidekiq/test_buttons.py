@@ -55,6 +55,8 @@ def test_quiet_one_and_then_all(
     assert tree.control("resume").returncode == 0
     tree.wait_until(lambda: records.ended()[str(waiting)] == 1, 5)
     tree.wait_until(lambda: labels(web) == {first: False, second: False}, SOON)
+    tree.control("quiet")
+    tree.wait_until(lambda: labels(web) == {first: True, second: True}, SOON, "quieted by hand they are marked, too")
     tree.stop()
 
 

@@ -54,19 +54,20 @@ def test_a_thousand_jobs_each_way(
     records: Records,
     web: WebUi,
 ) -> None:
-    """Each worker has its own queues; schedule, retry set and registry are shared."""
-    tree = daemon(app="support.crossing", children=2, queues=["python"], lease=5)
-    worker, client = ruby_worker("ruby"), forkworker.Client(redis_server.url)
+    """Each side has a queue of its own, and one is for both; schedule, retry set and registry are shared."""
+    tree = daemon(app="support.crossing", children=2, queues=["python", "both"], lease=5)
+    worker, client = ruby_worker("ruby", "both"), forkworker.Client(redis_server.url)
     to_us = set(ruby.run(redis_server.url, RUN_BY_US))
     to_ruby = {client.push("Crossing", [f"from Python {n}"], queue="ruby") for n in range(1000)}
     to_ruby.add(client.push("Crossing", ["from Python, later"], queue="ruby", at=time.time() + 1))
-    tree.wait_until(lambda: len(records.ended()) == 2002, 60)
+    to_both = {client.push("Crossing", [f"for both {n}"], queue="both") for n in range(300)}
+    tree.wait_until(lambda: len(records.ended()) == 2302, 60)
     by_us = {event.jid for event in records.ends() if event.note != "Ruby"}
-    assert (by_us, set(records.ended()) - by_us) == (to_us, to_ruby)
+    assert (by_us - to_both, set(records.ended()) - by_us - to_both) == (to_us, to_ruby)
     assert set(records.started().values()) == {1}
     assert_both_are_shown(tree, redis, web)
     worker.stop()
-    tree.wait_until(lambda: redis.get("stat:processed") == b"2002", 5, "Ruby counts at its end")
+    tree.wait_until(lambda: redis.get("stat:processed") == b"2302", 5, "Ruby counts at its end")
     tree.stop(shared=True)
     assert homes(redis) == {}
     assert not redis.exists("stat:failed") or redis.get("stat:failed") == b"0"
@@ -75,11 +76,11 @@ def test_a_thousand_jobs_each_way(
 def assert_both_are_shown(tree: Daemon, redis: redispy.Redis, web: WebUi) -> None:
     """Check that processes of both kinds stand side by side, for both tools."""
     rows = [row for row in web.get("/busy").rows if len(row) == 6 and "Queues:" in row[0]]
-    assert sorted(row[0].rpartition(" ")[2] for row in rows) == ["python", "python", "ruby"]
+    assert sorted(row[0].rpartition(" ")[2] for row in rows) == ["both"] * 3
     done = tree.control("status", "--json")
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)["redis"]
-    assert (shown["processes"], {each["name"] for each in shown["queues"]}) == (3, {"python", "ruby"})
+    assert (shown["processes"], {each["name"] for each in shown["queues"]}) == (3, {"python", "ruby", "both"})
     assert redis.scard("processes") == 3
 
 
@@ -98,8 +99,8 @@ def test_a_job_that_failed_here_is_retried_by_ruby(
     jid = client.push("Crossing", ["key", "python"], queue="both")
     tree.wait_until(lambda: redis.zcard("retry") == 1, 5)
     tree.stop()
-    worker = ruby_worker("both")
     job = make_due(redis)
+    worker = ruby_worker("both")
     assert (job["retry_count"], job["error_class"], job["queue"]) == (0, "ValueError", "both")
     tree.wait_until(lambda: records.ended()[str(jid)] == 1, 30, "Ruby's scheduler has found it")
     worker.stop()
@@ -115,8 +116,8 @@ def test_a_job_that_failed_in_ruby_is_retried_here(
     tree = daemon(app="support.crossing", children=1, queues=["both"], start=False)
     tree.wait_until(lambda: redis.zcard("retry") == 1, 30)
     worker.stop()
-    tree.start().wait_ready()
     job = make_due(redis)
+    tree.start().wait_ready()
     assert (job["retry_count"], job["error_class"], job["queue"]) == (0, "ArgumentError", "both")
     tree.wait_until(lambda: records.ended()[jid] == 1, 5)
     assert [event.note for event in records.events("saw")] == ["1"], "what current_job() tells"

@@ -80,6 +80,8 @@ class Scene:
         times = {"created_at": now - 9000, "enqueued_at": now, "failed_at": time.time() - 9, "retried_at": now - 5000}
         push(self.redis, "fail", ["of 8"], retry_count=-1, **times)
         self.tree.wait_until(lambda: self.redis.zcard("retry") == 5, 10)
+        later = {member: score + 3600 for member, score in self.redis.zrange("retry", 0, -1, withscores=True)}
+        self.redis.zadd("retry", later)
 
     def wait(self) -> None:
         """Fill the schedule and a queue that nobody works on."""
