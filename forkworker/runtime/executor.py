@@ -10,6 +10,8 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import os
+import sys
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +53,7 @@ class Executor:
         self._apps = apps
         self._is_stopping = is_stopping
         self._count_recoveries = count_recoveries
+        self._pid = os.getpid()
 
     def run(self, unit: Unit, shield: Shield) -> Outcome | Interrupted:
         """Run a unit to its end."""
@@ -73,7 +76,12 @@ class Executor:
 
     def _call(self, found: Job[..., Any], job: dict[str, Any], unit: Unit, shield: Shield) -> None:
         current = context.CurrentJob(job, unit.payload, unit.queue, self._is_stopping, self._count_recoveries)
-        perform(found, job, current, shield)
+        try:
+            perform(found, job, current, shield)
+        finally:
+            if os.getpid() != self._pid:
+                # the job has forked and this is the copy: what it would settle, or tell, is the other one's
+                os._exit(1 if sys.exc_info()[0] else 0)
 
     def _unknown(self, name: str) -> Job[..., Any]:
         raise unknown_job(name, self._registry, f"imported was: {', '.join(self._apps) or 'nothing'}")

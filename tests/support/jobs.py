@@ -197,7 +197,8 @@ def await_stop(seconds: float = 30) -> None:
 def push_from_elsewhere(name: str, args: list[Any]) -> None:
     """Push a job from another directory."""
     with noted():
-        os.chdir("/")
+        os.makedirs("elsewhere", exist_ok=True)
+        os.chdir("elsewhere")
         forkworker.Client().push(name, args)
 
 

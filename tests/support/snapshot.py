@@ -55,7 +55,7 @@ def jid_of(payload: bytes) -> str:
     """Return the id of the job in this payload; of what is no job, its text."""
     try:
         return str(json.loads(payload)["jid"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return payload.decode(errors="replace")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from forkworker.runtime.shield import Shield
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.unit
 
@@ -686,3 +688,24 @@ def test_the_shield_is_down_only_while_the_body_runs(world: World, error: BaseEx
 
     assert seen == [True]
     assert world.shield.interrupt() is False
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # another test may have left a thread
+def test_a_copy_that_a_job_forks_never_gets_to_settle(world: World, events: Hooks, tmp_path: Path) -> None:
+    """It ends where it comes back from the job, with 0 or, after an error, 1; nothing is told of it."""
+    told = tmp_path / "told"
+    events.on("exhausted")(lambda _job, _error: told.touch())
+    codes: list[int] = []
+
+    def fork(copy_fails: bool) -> None:
+        pid = os.fork()
+        if pid == 0 and copy_fails:
+            raise ValueError("in the copy")
+        if pid:
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+    world.register(fork, retry=0)
+
+    assert [world.run(False).kind, world.run(True).kind] == ["done", "done"]
+    assert codes == [0, 1]
+    assert not told.exists()
