@@ -104,7 +104,7 @@ class Restorer:
     def _crashed(self, queue: str, payload: bytes, crashes: int, turns: Iterator[int]) -> Entry:
         """Of jobs that crash together most are only neighbours: before it would bury them, let them run one by one."""
         if crashes >= orphans.CRASHES_THAT_BURY:
-            return Entry(payload, crashed=True, buried_form=self._buried_form(payload))
+            return Entry(payload, crashed=True, buried_form=self._buried_form(queue, payload))
         turn = next(turns) if crashes == orphans.CRASHES_THAT_BURY - 1 else 0
         if not (turn and _can_wait(queue, payload)):
             return Entry(payload, crashed=True)
@@ -115,14 +115,14 @@ class Restorer:
         )
         return Entry(payload, crashed=True, later=self._clock.now() + seconds)
 
-    def _buried_form(self, text: bytes) -> bytes:
+    def _buried_form(self, queue: str, text: bytes) -> bytes:
         """The payload with an error that says why it is dead; as it is if it cannot carry one."""
         try:
-            return self._with_error(payload.decode(text))
+            return self._with_error(queue, payload.decode(text))
         except (MalformedPayload, ValueError, RecursionError):
             return text
 
-    def _with_error(self, job: dict[str, Any]) -> bytes:
+    def _with_error(self, queue: str, job: dict[str, Any]) -> bytes:
         now = self._clock.now()
         name, message = payload.describe_error(
             Poisonous(
@@ -131,8 +131,10 @@ class Restorer:
             )
         )
         _log.error("jid=%s %s: %s", job.get("jid"), job["class"], message)
-        told = {"error_class": name, "error_message": message, "retry_count": job.get("retry_count", 0)}
-        return payload.encode({**job, **told, "failed_at": job.get("failed_at", now), "retried_at": now})
+        # the queue, too: a minimal payload has none, and an operator's retry must lead back
+        told = {"error_class": name, "error_message": message, "queue": queue}
+        counted = {"retry_count": job.get("retry_count", 0), "failed_at": job.get("failed_at") or now}
+        return payload.encode({**job, **told, **counted, "retried_at": now})
 
 
 class _Matcher:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import ruby
-from support.payloads import push, push_at, push_many
+from support.payloads import encode, push, push_at, push_many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +61,7 @@ class Scene:
 
     def bury(self) -> None:
         """Fill the dead set: a poisonous job, hopeless ones, and what is no job."""
-        push(self.redis, "die", queue="mail")
+        self.redis.lpush("queue:mail", encode({"class": "die", "args": [], "jid": "f" * 24}))  # the least a job has
         self.tree.wait_until(lambda: self.redis.zcard("dead") == 1, 15)
         self.client.push("fail", [MARKUP], retry=0, tags=TAGS)
         self.client.push("receipt", [7], retry=0, kwargs={"text": MARKUP})
