@@ -40,8 +40,9 @@ def prepare_path(directory: str) -> None:
     sys.path[:] = [folder, *(entry for entry in sys.path if entry != folder)]
 
 
-def load_app(spec: str, directory: str) -> None:
-    """Import one app, as named by the user; raises AppError."""
+def load_app(spec: str, directory: str, source: str = "") -> None:
+    """Import one app, as named by the user in this source; raises AppError."""
+    said = f"{source}: app {spec!r}" if source else f"app {spec!r}"
     prepare_path(directory)
     try:
         if spec.endswith(".py"):
@@ -49,10 +50,12 @@ def load_app(spec: str, directory: str) -> None:
         else:
             _load_module(spec)
     except _Unusable as error:
-        raise AppError(f"app {spec!r} cannot be loaded: {error}") from None
-    except (Exception, SystemExit) as error:  # the app's code: anything can come out of it
+        raise AppError(f"{said} cannot be loaded: {error}") from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the app's code: anything can come out of it
         reason = _reason(error, spec, directory)
-        raise AppError(f"app {spec!r} cannot be loaded: {reason}", _own_traceback(error)) from error
+        raise AppError(f"{said} cannot be loaded: {reason}", _own_traceback(error)) from error
 
 
 class _Unusable(Exception):
@@ -64,7 +67,10 @@ def _load_module(spec: str) -> None:
     if not all(part.isidentifier() for part in name.split(".")) or (colon and not attribute):
         hint = "; a file needs its ending .py" if "/" in spec else ""
         raise _Unusable(f"an app is named as package.module, module:attribute or file.py{hint}")
-    target: object = importlib.import_module(name)
+    module = importlib.import_module(name)
+    if hasattr(module, "__path__") and getattr(module, "__file__", None) is None:
+        raise _Unusable(f"{name!r} is a folder without __init__.py, which holds no code: name a module in it")
+    target: object = module
     for part in attribute.split(".") if attribute else ():
         if not hasattr(target, part):
             raise _Unusable(f"module {name!r} has no {attribute!r}: check the name behind the colon")

@@ -97,7 +97,7 @@ class Child:
         self._board.tick = self._clock.monotonic()
         if not self._settings.preload:
             for app in self._settings.apps:
-                apploader.load_app(app, self._settings.directory)
+                apploader.load_app(app, self._settings.directory, self._settings.apps_source)
         logs.adopt_root(self._settings.log_level)
         hooks.fire_or_fail("startup")
         self._service = Service(

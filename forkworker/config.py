@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from forkworker import sources, values
 from forkworker.errors import ConfigurationError
-from forkworker.settings import DEFAULT_REDIS_URL, Settings
+from forkworker.settings import DEFAULT_REDIS_URL, MOST_TAG_LETTERS, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from forkworker.sources import ConfigFile, Found
     from forkworker.values import Kind
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 
+_PREFIX = "FORKWORKER_"
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -69,13 +70,21 @@ OPTIONS = (
 KEYS = tuple(option.key for option in OPTIONS if option.key)
 
 
-def load(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None, directory: Path | None = None) -> Settings:
+def load(
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    *,
+    inspect: Callable[[Settings], Iterable[tuple[str, str]]] | None = None,
+) -> Settings:
     """Return the settings, or raise ConfigurationError with everything that is wrong.
 
-    ``flags`` holds what was given, by field of Settings (and ``config``): text, lists, or typed values.
+    ``flags`` holds what was given, by field of Settings (and ``config``): text, lists, or typed values.  ``inspect``
+    may find more that is wrong, as pairs of a field and a line.
     """
     lookup = _Lookup(flags, environ, directory)
-    fields, origins, problems = lookup.defaults(), dict[str, str](), lookup.file.problems()
+    fields, origins = lookup.defaults(), dict[str, str]()
+    problems = [*lookup.slips(), *lookup.file.problems()]
     for option in OPTIONS:
         try:
             found = lookup.find(option)
@@ -84,11 +93,28 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None, dir
                 origins[option.field] = found.source
         except ConfigurationError as error:
             problems += error.problems
-    settings = Settings(**fields)
+    settings = Settings(**fields, apps_source=origins.get("apps", ""))
     problems += [_attributed(line, origins) for line in settings.problems()]
+    if inspect:
+        problems += [f"{origins.get(field, 'default')}: {line}" for field, line in inspect(settings)]
     if problems:
         raise _plain(problems)
     return settings
+
+
+def look_up(
+    field: str,
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> tuple[Any, str] | None:
+    """Return one setting and its source, None where it is not set; mistakes elsewhere do not matter."""
+    option = next(option for option in OPTIONS if option.field == field)
+    try:
+        found = _Lookup(flags, environ, directory).find(option)
+        return (_read(option, found), found.source) if found else None
+    except ConfigurationError as error:
+        raise _plain(error.problems) from None
 
 
 def lookup_one(
@@ -97,13 +123,9 @@ def lookup_one(
     environ: Mapping[str, str] | None = None,
     directory: Path | None = None,
 ) -> Any:
-    """Return one setting where it is set, else None; mistakes elsewhere do not matter."""
-    option = next(option for option in OPTIONS if option.field == field)
-    try:
-        found = _Lookup(flags, environ, directory).find(option)
-        return _read(option, found) if found else None
-    except ConfigurationError as error:
-        raise _plain(error.problems) from None
+    """Return one setting where it is set, else None."""
+    found = look_up(field, flags, environ, directory)
+    return found[0] if found else None
 
 
 def redis_url(environ: Mapping[str, str] | None = None, directory: Path | None = None, flag: str | None = None) -> str:
@@ -181,10 +203,20 @@ class _Lookup:
         return {
             "directory": str(self.directory),
             "processes": len(os.sched_getaffinity(0)),
-            "tag": self.directory.name,
+            "tag": self.directory.name[:MOST_TAG_LETTERS],
             "control_folder": control_folder(self.environ),
             "hostname": self.environ.get("DYNO") or socket.gethostname(),
         }
+
+    def slips(self) -> Iterator[str]:
+        """Say which variables are nearly ours; others of our prefix may be somebody else's."""
+        from difflib import get_close_matches
+
+        ours = {option.variable.removeprefix(_PREFIX) for option in (CONFIG, *OPTIONS)}
+        for name in self.environ:
+            rest = name.removeprefix(_PREFIX)
+            if rest != name and rest not in ours and (near := get_close_matches(rest, ours, n=1, cutoff=0.8)):
+                yield f"variable {name}: is not known: did you mean {_PREFIX}{near[0]}?"
 
     def _flag(self, option: Option) -> Found | None:
         return sources.from_flag(self.flags, option.field, option.flag)
@@ -199,8 +231,7 @@ class _Lookup:
 
     def _open_file(self) -> ConfigFile:
         environment = self._flag(ENVIRONMENT) or self._variable(ENVIRONMENT)
-        name = str(environment.raw).strip() if environment else ""
-        return sources.from_file(self.directory, self._flag(CONFIG) or self._variable(CONFIG), name, KEYS)
+        return sources.from_file(self.directory, self._flag(CONFIG) or self._variable(CONFIG), environment, KEYS)
 
     def _find_redis(self) -> Found | None:
         return (
@@ -230,7 +261,7 @@ def _read(option: Option, found: Found) -> Any:
     try:
         return option.kind.from_text(str(found.raw)) if found.is_text else option.kind.from_toml(found.raw)
     except ValueError as error:
-        raise ConfigurationError([f"{found.source}: {error}"]) from None
+        raise ConfigurationError([f"{found.source}: {line}" for line in error.args]) from None
 
 
 def _plain(problems: list[str]) -> ConfigurationError:

@@ -76,7 +76,7 @@ class ForkServer:
         try:
             if settings.preload:
                 for app in settings.apps:
-                    apploader.load_app(app, settings.directory)
+                    apploader.load_app(app, settings.directory, settings.apps_source)
         except apploader.AppError as error:
             self._channel.send("failed", reason=str(error)[:2000], traceback=error.traceback[-MOST_TOLD:])
             return

@@ -5,17 +5,27 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Sidekiq's Web UI can open queues of these letters only (wire format, section 2).
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_:.-]+")
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 #: the socket of an embedded server, in its folder
 EMBEDDED_SOCKET = "redis.sock"
-LEAST_LEASE_SECONDS = 5.0
+LEAST_LEASE_SECONDS = 5
 MOST_BEAT_SECONDS = 5.0
+MOST_PROCESSES = 1000
 MOST_THREADS = 1000
+#: a year, a petabyte, a billion: what is more is a slip of the pen
+MOST_SECONDS = 366 * 86_400
+MOST_BYTES = 2**50
+MOST_JOBS = 10**9
+MOST_TAG_LETTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,8 @@ class Settings:
 
     #: modules, ``module:attribute`` or .py files to import
     apps: tuple[str, ...] = ()
+    #: where the apps are named, for errors: "flag APP"
+    apps_source: str = ""
     #: directory that is put on sys.path, and in which apps are looked up
     directory: str = "."
     processes: int = 1
@@ -88,33 +100,40 @@ class Settings:
 
     def problems(self) -> list[str]:
         """Say what is out of range, a plain line each, naming the setting by its TOML key."""
-        wrong = []
-        if self.processes < 1:
-            wrong.append(f"processes is {self.processes}: at least 1 is needed")
-        if not 1 <= self.concurrency <= MOST_THREADS:
-            wrong.append(f"concurrency is {self.concurrency}: it must be from 1 to {MOST_THREADS}")
-        wrong += [
-            f"{name} is {getattr(self, name):g}: it cannot be negative"
-            for name in ("timeout", "drain_timeout", "max_memory", "max_jobs", "max_age", "hang_timeout")
-            if getattr(self, name) < 0
+        wrong = [
+            f"{name} is {value:.12g}: it must be from {least} to {most}"
+            for name, value, least, most in self._ranges()
+            if not least <= value <= most
         ]
-        if self.boot_timeout < 1:
-            wrong.append(f"boot_timeout is {self.boot_timeout:g}: at least 1 second is needed")
-        if self.lease < LEAST_LEASE_SECONDS:
-            wrong.append(f"lease is {self.lease:g}: at least {LEAST_LEASE_SECONDS:g} seconds are needed")
+        if len(self.tag) > MOST_TAG_LETTERS:
+            wrong.append(f"tag has {len(self.tag)} letters: at most {MOST_TAG_LETTERS} are shown")
+        return wrong + list(self._queue_problems())
+
+    def _ranges(self) -> tuple[tuple[str, float, int, int], ...]:
+        return (
+            ("processes", self.processes, 1, MOST_PROCESSES),
+            ("concurrency", self.concurrency, 1, MOST_THREADS),
+            ("timeout", self.timeout, 0, MOST_SECONDS),
+            ("drain_timeout", self.drain_timeout, 0, MOST_SECONDS),
+            ("max_memory", self.max_memory, 0, MOST_BYTES),
+            ("max_jobs", self.max_jobs, 0, MOST_JOBS),
+            ("max_age", self.max_age, 0, MOST_SECONDS),
+            ("boot_timeout", self.boot_timeout, 1, MOST_SECONDS),
+            ("hang_timeout", self.hang_timeout, 0, MOST_SECONDS),
+            ("lease", self.lease, LEAST_LEASE_SECONDS, MOST_SECONDS),
+        )
+
+    def _queue_problems(self) -> Iterator[str]:
         if not self.queues:
-            wrong.append("queues is empty: name at least one queue")
-        wrong += [
-            f"queue {queue.name!r}: a name may have letters, digits and _ : . - only"
-            for queue in self.queues
-            if not QUEUE_NAME.fullmatch(queue.name)
-        ]
-        names = self.queue_names
-        wrong += [f"queue {name!r} is named twice" for name in sorted({n for n in names if names.count(n) > 1})]
-        wrong += [
-            f"queue {q.name!r} has the weight {q.weight}: it cannot be negative" for q in self.queues if q.weight < 0
-        ]
-        return wrong
+            yield "queues is empty: name at least one queue"
+        for name, times in Counter(self.queue_names).items():
+            if not QUEUE_NAME.fullmatch(name):
+                yield f"queue {name!r}: a name may have letters, digits and _ : . - only"
+            elif times > 1:
+                yield f"queue {name!r} is named twice"
+        for queue in self.queues:
+            if queue.weight < 0:
+                yield f"queue {queue.name!r} has the weight {queue.weight}: it cannot be negative"
 
     def to_dict(self) -> dict[str, Any]:
         """Return a form that JSON can carry; ``from_dict`` reads it."""

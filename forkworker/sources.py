@@ -35,13 +35,15 @@ class ConfigFile:
     values: dict[str, Found] = field(default_factory=dict)
     #: why the file could not be read at all
     failure: str = ""
+    #: that it has no section of the chosen environment, so that none of its values are sure
+    absence: str = ""
     #: what is wrong with keys, by dotted key
     misplaced: dict[str, str] = field(default_factory=dict)
 
     def problems(self, key: str = "") -> list[str]:
         """Say what is wrong with the file, or with what concerns one key of it."""
         lines = [line for wrong, line in self.misplaced.items() if not key or _concerns(wrong, key)]
-        return [self.failure] if self.failure else lines
+        return [self.failure] if self.failure else [self.absence] * bool(self.absence) + lines
 
 
 def from_flag(flags: Mapping[str, Any], name: str, flag: str) -> Found | None:
@@ -58,9 +60,12 @@ def from_variable(environ: Mapping[str, str], name: str) -> Found | None:
     return Found(text, f"variable {name}", is_text=True) if text.strip() else None
 
 
-def from_file(directory: Path, chosen: Found | None, environment: str, known: Collection[str]) -> ConfigFile:
+def from_file(directory: Path, chosen: Found | None, environment: Found | None, known: Collection[str]) -> ConfigFile:
     """Read the chosen file, else forkworker.toml, else pyproject.toml, else nothing."""
     file = ConfigFile()
+    if chosen and not str(chosen.raw).strip():
+        file.failure = f"{chosen.source}: must not be empty"
+        return file
     path = _path(directory, chosen)
     if path is None:
         return file
@@ -107,7 +112,7 @@ def _section(table: Any, prefix: str) -> Any:
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
     for key, value in table.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
@@ -126,7 +131,7 @@ class _Reader:
         self._label = label
         self._known = known
 
-    def read(self, table: Any, environment: str) -> None:
+    def read(self, table: Any, environment: Found | None) -> None:
         if not isinstance(table, dict):
             self._file.failure = f"{self._label.rstrip('.')} must be a table"
             return
@@ -134,10 +139,13 @@ class _Reader:
         self._keep(rest)
         self._read_environments(table.get(ENVIRONMENT, {}), environment)
 
-    def _read_environments(self, sections: Any, chosen: str) -> None:
+    def _read_environments(self, sections: Any, environment: Found | None) -> None:
         if not isinstance(sections, dict):
             self._misplace(ENVIRONMENT, "write one table [environment.NAME] for each environment")
             return
+        chosen = str(environment.raw).strip() if environment else ""
+        if environment and chosen and sections and chosen not in sections:
+            self._file.absence = f"{environment.source}: {self._absence(chosen, sections)}"
         for name, section in sections.items():
             if isinstance(section, dict):
                 self._keep(section, f"{ENVIRONMENT}.{name}.", kept=name == chosen)
@@ -147,10 +155,16 @@ class _Reader:
     def _keep(self, table: Mapping[str, Any], prefix: str = "", *, kept: bool = True) -> None:
         """Check every key, also of sections that are not chosen: a typing error there waits for its day."""
         for key, value in _flatten(table):
+            if value == {} and self._inside(key):
+                continue  # the head of a table alone
             if key not in self._known:
                 self._misplace(prefix + key, self._advice(key))
             elif kept:
                 self._file.values[key] = Found(value, f"{self._label}{prefix}{key}", is_text=False)
+
+    def _absence(self, chosen: str, sections: Collection[str]) -> str:
+        there = ", ".join(sections)
+        return f"{self._label.partition(',')[0]} has no section [environment.{chosen}]: there are {there}"
 
     def _misplace(self, key: str, advice: str) -> None:
         self._file.misplaced[key] = f"{self._label}{key}: {advice}"
@@ -158,8 +172,10 @@ class _Reader:
     def _advice(self, key: str) -> str:
         from difflib import get_close_matches
 
-        inside = sorted(known for known in self._known if known.startswith(f"{key}."))
-        if inside:
+        if inside := self._inside(key):
             return f"must be a table, with {' and '.join(inside)}"
         near = get_close_matches(key, self._known, n=1, cutoff=0.5)
         return f"is not known: did you mean {near[0]}?" if near else f"is not known: there are {', '.join(self._known)}"
+
+    def _inside(self, key: str) -> list[str]:
+        return sorted(known for known in self._known if known.startswith(f"{key}."))

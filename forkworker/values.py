@@ -1,7 +1,7 @@
 """How one value of the configuration is read: from text (flags, environment) and from TOML.
 
-Used by config, in the master and in client programs.  Every reader raises ValueError with words that fit
-behind "SOURCE: ", and never repeats a Redis address: it may hold a password.
+Used by config, in the master and in client programs.  Every reader raises ValueError; each of its arguments is a
+line that fits behind "SOURCE: ", and never repeats a Redis address: it may hold a password.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
+from forkworker import address
 from forkworker.settings import Queue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 TRUE = ("1", "true", "yes", "on")
 FALSE = ("0", "false", "no", "off")
-SCHEMES = ("redis", "rediss", "unix", "embedded")
 
 _DIGITS = re.compile(r"[+-]?[0-9]{1,15}")
 _WEIGHT = re.compile(r"[1-9][0-9]{0,8}")
 _SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?) ?([KMG]?)i?B?", re.IGNORECASE)
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)")
-_DATABASE = re.compile(r"/?|/[0-9]{1,9}/?")
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LONGEST_SHOWN = 60
+_Value = TypeVar("_Value")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _MOST_PORT = 65535
 
@@ -119,6 +119,8 @@ def _toml_switch(value: object) -> bool:
 def _words(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty")
+    if _UNSEEN.search(text.strip()):
+        raise ValueError(f"{shown(text.strip())} has a control character in it")
     return text.strip()
 
 
@@ -140,13 +142,27 @@ def choice(*allowed: str) -> Kind:
 
 
 def _apps(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
+    return _toml_apps(text.split())
 
 
 def _toml_apps(value: object) -> tuple[str, ...]:
-    if isinstance(value, list):
-        return tuple(_toml_words(app) for app in value)
-    return (_toml_words(value),)
+    """Return the apps, each once: naming one twice imports it once."""
+    apps = value if isinstance(value, list) else [value]
+    return tuple(dict.fromkeys(_read_all(_toml_words, apps)))
+
+
+def _read_all(read: Callable[[Any], _Value], entries: Iterable[object]) -> list[_Value]:
+    """Read each, and complain of all that are wrong at once."""
+    right: list[_Value] = []
+    wrong: list[str] = []
+    for entry in entries:
+        try:
+            right.append(read(entry))
+        except ValueError as error:
+            wrong += error.args
+    if wrong:
+        raise ValueError(*dict.fromkeys(wrong))
+    return right
 
 
 def _queue(name: str, weight: str = "") -> Queue:
@@ -170,38 +186,10 @@ def _toml_queue(entry: object) -> Queue:
 def _toml_queues(value: object) -> tuple[Queue, ...]:
     if not isinstance(value, list):
         _refuse('a list such as ["high,6", "default"]', value)
-    queues = [_toml_queue(entry) for entry in value]
+    queues = _read_all(_toml_queue, value)
     if not any(queue.weight for queue in queues):
         return tuple(queues)
     return tuple(Queue(queue.name, queue.weight or 1) for queue in queues)
-
-
-def _address(text: str) -> str:
-    text = text.strip()
-    found = _SCHEME.match(text)
-    known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
-    if not found:
-        raise ValueError(f"the Redis address is not a URL: it must begin with one of {known}")
-    if found[0].lower() not in SCHEMES:
-        raise ValueError(f"the Redis address begins with {found[0]}://, which is not known: use one of {known}")
-    _check_place(found[0].lower(), text)
-    return found[0].lower() + text[found.end() :]
-
-
-def _check_place(scheme: str, text: str) -> None:
-    if scheme in ("unix", "embedded"):
-        if not text.partition("://")[2].partition("?")[0].strip():
-            raise ValueError(f"the Redis address {scheme}:// names no {'socket' if scheme == 'unix' else 'folder'}")
-        return
-    from urllib.parse import urlsplit  # a third of the time that this module takes to load
-
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:  # its text repeats the address
-        raise ValueError("the Redis address has a host or port that cannot be read: HOST:PORT is needed") from None
-    if not _DATABASE.fullmatch(parts.path):
-        raise ValueError("the Redis address must end with the number of a database, such as /0, or with nothing")
 
 
 def split_place(text: str) -> Place:
@@ -231,4 +219,4 @@ WORDS = Kind(_words, _toml_words)
 APPS = Kind(_apps, _toml_apps)
 QUEUES = Kind(lambda text: _toml_queues(text.split()), _toml_queues)
 PLACE = Kind(_place, lambda value: _place(_toml_words(value)))
-ADDRESS = Kind(_address, lambda value: _address(_toml_words(value)))
+ADDRESS = Kind(address.read, lambda value: address.read(_toml_words(value)))

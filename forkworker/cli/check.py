@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from forkworker import config
 from forkworker.apploader import AppError, load_app
 from forkworker.cli import output
-from forkworker.cli.run import NO_APP, add_arguments, flags
+from forkworker.cli.run import NO_APP, add_arguments, flags, load_settings
 from forkworker.errors import ConfigurationError, ExitCode
+from forkworker.unix import leash
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Sequence
 
     from forkworker.settings import Settings
 
@@ -25,11 +25,11 @@ __all__ = ["add_arguments", "run"]
 def run(args: Namespace) -> int:
     """Report all problems, or what was loaded."""
     settings, problems = _load_settings(args)
-    failures = _load_apps(_apps(args))
+    failures = _load_apps(args)
     for failure in failures:
         sys.stderr.write(output.printable_lines(failure.traceback))
     output.complain([*problems, *map(str, failures)])
-    if settings and not failures:
+    if settings and not problems and not failures:
         output.say(_summary(settings))
         return _leave(ExitCode.OK)
     return _leave(ExitCode.CONFIGURATION)
@@ -37,25 +37,24 @@ def run(args: Namespace) -> int:
 
 def _load_settings(args: Namespace) -> tuple[Settings | None, list[str]]:
     try:
-        return config.load(flags(args)), []
+        settings = load_settings(args)
     except ConfigurationError as error:
         return None, error.problems
+    lacks_server = settings.embedded_directory and leash.find_server() is None
+    return settings, [f"embedded Redis: {leash.NO_SERVER}"] if lacks_server else []
 
 
-def _apps(args: Namespace) -> Sequence[str]:
-    """Return the apps, even if other settings are wrong: their problems are to be told, too."""
+def _load_apps(args: Namespace) -> list[AppError]:
+    """Load the apps, even if other settings are wrong: their problems are to be told, too."""
     try:
-        apps: Sequence[str] | None = config.lookup_one("apps", flags(args))
+        apps, source = config.look_up("apps", flags(args)) or ((), "")
     except ConfigurationError:
-        return ()
-    return apps or ()
-
-
-def _load_apps(apps: Sequence[str]) -> list[AppError]:
+        return []
     failures = []
-    for app in apps:
+    # What stands behind an unknown flag may be its value, or an app: nobody can tell.
+    for app in () if args.unknown else apps:
         try:
-            load_app(app, os.getcwd())
+            load_app(app, str(config.working_directory()), source)
         except AppError as error:
             failures.append(error)
     return failures

@@ -36,8 +36,25 @@ class Parser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Complain and end."""
-        output.complain([f"{without_password(message)} (see {self.prog} --help)"])
+        self.refuse([self.complaint(message.replace("argument -", "flag -", 1))])
+
+    def refuse(self, lines: list[str]) -> NoReturn:
+        """Print lines and end."""
+        output.complain(lines)
         self.exit(self.usage_code)
+
+    def unknown(self, word: str) -> str:
+        """Say that there is no such flag, and which is near; its value may be a password."""
+        from difflib import get_close_matches
+
+        name = word.partition("=")[0]
+        near = get_close_matches(name, self._option_string_actions, n=1, cutoff=0.7)
+        what = f"flag {name}" if name.startswith("-") else name
+        return self.complaint(f"{what}: is not known{f': did you mean {near[0]}?' if near else ''}")
+
+    def complaint(self, message: str) -> str:
+        """Return a line."""
+        return f"{without_password(message)} (see {self.prog} --help)"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -64,8 +81,9 @@ def _parse(argv: Sequence[str]) -> Namespace:
     if "apps" in args:  # argparse takes all APPs from one place; people also put flags between them
         args.apps += [word for word in rest if not word.startswith("-")]
         rest = [word for word in rest if word.startswith("-")]
-    if rest:
-        args.parser.error(f"unknown: {' '.join(rest)}")
+    args.unknown = [args.parser.unknown(word) for word in rest]
+    if args.unknown and "apps" not in args:
+        args.parser.refuse(args.unknown)
     if args.command is None:
         parser.print_help(sys.stderr)
         parser.exit(ExitCode.USAGE)

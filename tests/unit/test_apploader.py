@@ -92,6 +92,37 @@ def test_a_missing_attribute_is_named(tmp_path: Path, name: str, attribute: str)
     assert error.traceback == ""
 
 
+def test_a_folder_that_is_no_package_holds_no_jobs(tmp_path: Path, name: str) -> None:
+    """Python imports it without a word, as a namespace."""
+    (tmp_path / name).mkdir()
+
+    assert str(failure(name, tmp_path)) == (
+        f"app '{name}' cannot be loaded: '{name}' is a folder without __init__.py, which holds no code: "
+        "name a module in it"
+    )
+
+
+def test_whatever_an_import_raises_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.py").write_text("class Odd(BaseException): pass\nraise Odd('not an Exception')")
+
+    error = failure(name, tmp_path)
+
+    assert "Odd: not an Exception" in str(error)
+    assert error.traceback.startswith("Traceback")
+
+
+def test_ctrl_c_while_an_app_is_imported_is_the_users(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.py").write_text("raise KeyboardInterrupt")
+
+    with pytest.raises(KeyboardInterrupt):
+        load_app(name, str(tmp_path))
+
+
+def test_the_source_that_names_an_app_is_told(tmp_path: Path) -> None:
+    with pytest.raises(AppError, match=r"^variable FORKWORKER_APP: app 'no_such' cannot be loaded: there is no"):
+        load_app("no_such", str(tmp_path), "variable FORKWORKER_APP")
+
+
 def test_a_file_is_imported_under_its_stem_with_its_folder_on_the_path(tmp_path: Path, name: str) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / f"{name}.py").write_text(f"import {name}_helper as helper")

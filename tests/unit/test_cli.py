@@ -22,7 +22,7 @@ from forkworker.cli import output, status
 from forkworker.cli.main import main
 from forkworker.errors import StoreUnavailable
 from forkworker.settings import Queue, Settings
-from forkworker.unix import process
+from forkworker.unix import leash, process
 from forkworker.version import VERSION
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     Patch = pytest.MonkeyPatch
 
 pytestmark = pytest.mark.unit
+
+SECRET = "hunter2"
 
 OVERVIEW: dict[str, Any] = {
     "queues": [{"name": "default", "size": 12, "latency_seconds": 0.25}],
@@ -251,6 +253,78 @@ def test_check_ends_although_the_app_has_left_a_thread(home: Path, monkeypatch: 
 
 
 # Wrong command lines
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("--concurency", "--concurrency"),
+        ("--pidfil=/x", "--pidfile"),
+        ("--queues", "--queue"),
+        (f"--rediss=redis://:{SECRET}@h", "--redis"),
+    ],
+)
+def test_an_unknown_flag_is_told_with_its_nearest_neighbour(capsys: Capture, word: str, near: str) -> None:
+    assert main(["check", word]) == 78
+
+    (line,) = capsys.readouterr().err.splitlines()
+    flag = word.partition("=")[0]
+    assert line == f"forkworker: flag {flag}: is not known: did you mean {near}? (see forkworker check --help)"
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_unknown_flags_are_told_beside_all_else_and_nothing_is_imported(
+    home: Path, capsys: Capture, command: str
+) -> None:
+    """The word behind an unknown flag may be its value: it is not taken for an app."""
+    (home / "jobs.py").write_text("raise SystemExit('imported')")
+
+    assert main([command, "--bogus", "jobs.py", "-P", "x", "--other", "-c", "0"]) == 78
+
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["flag --bogus", "flag --other", "flag -P", "flag -c"]
+
+
+def test_an_unknown_flag_or_word_of_another_command_is_wrong_usage(capsys: Capture) -> None:
+    assert main(["quiet", "--wiat", "now"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "forkworker: flag --wiat: is not known: did you mean --wait? (see forkworker quiet --help)",
+        "forkworker: now: is not known (see forkworker quiet --help)",
+    ]
+
+
+def test_a_flag_without_its_value_is_named(capsys: Capture) -> None:
+    assert main(["check", "-P"]) == 78
+    assert capsys.readouterr().err.startswith("forkworker: flag -P/--processes: expected one argument")
+
+
+def test_check_looks_at_files_and_folders_as_run_does(started: list[Settings], capsys: Capture) -> None:
+    words = ["--pidfile", "missing/p", "--control", "x" * 200]
+    complaints = []
+    for command in ("run", "check"):
+        assert main([command, *words]) == 78
+        complaints.append(capsys.readouterr().err)
+
+    assert not started
+    assert complaints[0] == complaints[1]
+    first, second = complaints[0].splitlines()
+    assert first.startswith("forkworker: flag --pidfile: there is no folder ")
+    assert second.startswith("forkworker: flag --control: the socket's path has more than 107 bytes")
+
+
+def test_check_tells_that_there_is_no_server_to_embed(capsys: Capture, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(leash, "find_server", lambda: None)
+
+    assert main(["check", "--redis", "embedded://data"]) == 78
+    assert "embedded Redis: no redis-server or valkey-server on PATH" in capsys.readouterr().err
+
+
+def test_an_app_that_cannot_be_loaded_is_told_with_its_source(home: Path, capsys: Capture, monkeypatch: Patch) -> None:
+    for source in ("flag APP", "variable FORKWORKER_APP", "file forkworker.toml, key app"):
+        monkeypatch.setenv("FORKWORKER_APP", "gone_app" if source.startswith("variable") else "")
+        (home / "forkworker.toml").write_text('app = "gone_app"' if source.startswith("file") else "")
+        assert main(["check", *(["gone_app"] if source.startswith("flag") else [])]) == 78
+        assert capsys.readouterr().err.startswith(f"forkworker: {source}: app 'gone_app' cannot be loaded: ")
 
 
 @pytest.mark.parametrize("command", ["run", "check"])

@@ -161,14 +161,14 @@ def test_an_empty_list_of_flags_is_not_given(tmp_path: Path) -> None:
 WRONG_TEXT = [
     ("processes", "-P", "FORKWORKER_PROCESSES", "many", "'many' is not a whole number"),
     ("processes", "-P", "FORKWORKER_PROCESSES", "2.5", "'2.5' is not a whole number"),
-    ("processes", "-P", "FORKWORKER_PROCESSES", "0", "processes is 0: at least 1 is needed"),
+    ("processes", "-P", "FORKWORKER_PROCESSES", "0", "processes is 0: it must be from 1 to 1000"),
     ("concurrency", "-c", "FORKWORKER_CONCURRENCY", "1_0", "'1_0' is not a whole number"),
     ("concurrency", "-c", "FORKWORKER_CONCURRENCY", "9" * 5000, "is not a whole number"),
     ("concurrency", "-c", "FORKWORKER_CONCURRENCY", "1001", "concurrency is 1001: it must be from 1 to 1000"),
     ("timeout", "-t", "FORKWORKER_TIMEOUT", "soon", "'soon' is not a number of seconds"),
     ("timeout", "-t", "FORKWORKER_TIMEOUT", "inf", "'inf' is not a number of seconds: it must have an end"),
     ("timeout", "-t", "FORKWORKER_TIMEOUT", "nan", "'nan' is not a number of seconds"),
-    ("timeout", "-t", "FORKWORKER_TIMEOUT", "-1", "timeout is -1: it cannot be negative"),
+    ("timeout", "-t", "FORKWORKER_TIMEOUT", "-1", "timeout is -1: it must be from 0 to 31622400"),
     (
         "log_level",
         "--log-level",
@@ -218,7 +218,7 @@ def test_a_wrong_flag_or_variable_is_named(
         ("timeout = inf", "timeout: 'inf' is not a number of seconds: it must have an end"),
         (f"timeout = 1{'0' * 400}", "is not a number of seconds: it must have an end"),
         ("timeout = false", "timeout: must be a number of seconds, not true or false"),
-        ("lease = 1", "lease: lease is 1: at least 5 seconds are needed"),
+        ("lease = 1", "lease: lease is 1: it must be from 5 to 31622400"),
         ("lease = 2020-01-01", "lease: must be a number of seconds, not a date or time"),
         ("tag = 1", "tag: must be text in quotes, not a number"),
         ('tag = " "', "tag: must not be empty"),
@@ -267,6 +267,13 @@ def test_an_unknown_key_is_named_with_its_nearest_neighbour(tmp_path: Path, key:
     assert problems({}, {}, tmp_path) == [f"file forkworker.toml, key {key}: is not known: did you mean {near}?"]
 
 
+@pytest.mark.parametrize("text", ["[log]", "[redis]", "redis = {}", "[environment]", "[environment.production]"])
+def test_the_head_of_a_table_alone_says_nothing(tmp_path: Path, text: str) -> None:
+    write(tmp_path, text)
+
+    assert config.load({}, {}, tmp_path).processes
+
+
 def test_a_key_like_no_other_gets_the_list_of_all(tmp_path: Path) -> None:
     write(tmp_path, "zzz = 1")
 
@@ -279,13 +286,24 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     write(tmp_path, 'concurency = 5\nlease = 1\ntag = 3\n[log]\nlevel = "loud"')
 
     lines = problems(
-        {"processes": "x", "queues": ["a/b", "a/b"]},
-        {"FORKWORKER_TIMEOUT": "soon", "REDIS_PROVIDER": "NOT_SET"},
+        {"processes": "x", "queues": ["a/b", "c", "c"]},
+        {"FORKWORKER_TIMEOUT": "soon", "FORKWORKER_QUEUE": "x", "REDIS_PROVIDER": "NOT_SET"},
         tmp_path,
     )
 
-    assert len(lines) == len(set(lines)) == 9
-    for part in ("concurency", "lease is 1", "tag", "log.level", "-P", "a/b", "twice", "TIMEOUT", "PROVIDER"):
+    assert len(lines) == len(set(lines)) == 10
+    for part in (
+        "concurency",
+        "lease is 1",
+        "tag",
+        "log.level",
+        "-P",
+        "a/b",
+        "twice",
+        "TIMEOUT",
+        "_QUEUE:",
+        "PROVIDER",
+    ):
         assert any(part in line for line in lines), part
 
 
@@ -296,6 +314,60 @@ def test_every_line_of_settings_is_traced_to_its_source(tmp_path: Path) -> None:
 
     assert len(lines) > len(wrong)
     assert all(line.startswith(("flag -", "variable FORKWORKER_LEASE: ")) for line in lines)
+
+
+@pytest.mark.parametrize(("name", "near"), [("FORKWORKER_QUEUE", "QUEUES"), ("FORKWORKER_CONCURENCY", "CONCURRENCY")])
+def test_a_variable_that_is_nearly_ours_is_named(tmp_path: Path, name: str, near: str) -> None:
+    assert problems({}, {name: "x"}, tmp_path) == [f"variable {name}: is not known: did you mean FORKWORKER_{near}?"]
+
+
+@pytest.mark.parametrize("name", ["FORKWORKER_PORT", "FORKWORKER_SERVICE_HOST", "MYFORKWORKER_QUEUE"])
+def test_other_variables_are_nobodys_business(tmp_path: Path, name: str) -> None:
+    assert config.load({}, {name: "x"}, tmp_path) == config.load({}, {}, tmp_path)
+
+
+def test_each_of_several_wrong_queues_is_named(tmp_path: Path) -> None:
+    assert problems({"queues": ["a,x", "b", "c,0"]}, {}, tmp_path) == [
+        "flag -q: queue 'a': the weight 'x' is not a whole number from 1",
+        "flag -q: queue 'c': the weight '0' is not a whole number from 1",
+    ]
+
+
+def test_an_app_named_twice_is_imported_once(tmp_path: Path) -> None:
+    settings = config.load({"apps": ["a", "b", "a"]}, {}, tmp_path)
+
+    assert (settings.apps, settings.apps_source) == (("a", "b"), "flag APP")
+
+
+def test_control_characters_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, 'pidfile = "a\\u0000b"\ntag = "a\\u001b[2J"')
+
+    assert problems({}, {}, tmp_path) == [
+        "file forkworker.toml, key tag: 'a\\x1b[2J' has a control character in it",
+        "file forkworker.toml, key pidfile: 'a\\x00b' has a control character in it",
+    ]
+
+
+def test_a_long_name_of_the_folder_is_cut_for_the_tag(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 200)
+    folder.mkdir()
+
+    assert config.load({}, {}, folder).tag == "x" * 100
+
+
+def test_what_an_inspection_finds_is_traced_to_its_source(tmp_path: Path) -> None:
+    def inspect(settings: Settings) -> list[tuple[str, str]]:
+        assert settings.pidfile == "x"
+        return [("pidfile", "is wrong"), ("control", "is wrong, too")]
+
+    with pytest.raises(ConfigurationError) as caught:
+        config.load({"pidfile": "x"}, {}, tmp_path, inspect=inspect)
+    assert caught.value.problems == ["flag --pidfile: is wrong", "default: is wrong, too"]
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_an_empty_name_of_a_file_is_an_error(tmp_path: Path, text: str) -> None:
+    assert problems({"config": text}, {}, tmp_path) == ["flag -C: must not be empty"]
 
 
 # Precedence
@@ -414,11 +486,30 @@ def test_an_environments_section_lies_over_the_rest(
     assert settings.environment == "production"
 
 
-@pytest.mark.parametrize("name", [None, "staging"])
-def test_other_environments_sections_do_not_count(tmp_path: Path, name: str | None) -> None:
-    write(tmp_path, SECTIONS)
+def test_other_environments_sections_do_not_count(tmp_path: Path) -> None:
+    write(tmp_path, SECTIONS + "[environment.test]\n")
 
-    assert config.load({"environment": name}, {}, tmp_path).concurrency == 1
+    assert config.load({}, {}, tmp_path).concurrency == 1
+    assert config.load({"environment": "test"}, {}, tmp_path).concurrency == 1
+
+
+def test_an_environment_that_the_file_does_not_have_is_an_error(tmp_path: Path) -> None:
+    """With another name the settings of production would not be in force, and nobody would know."""
+    write(tmp_path, SECTIONS)
+    lacking = "file forkworker.toml has no section [environment.prod]: there are production"
+
+    assert problems({"environment": "prod"}, {}, tmp_path) == [f"flag -e: {lacking}"]
+    assert problems({}, {"FORKWORKER_ENV": "prod"}, tmp_path) == [f"variable FORKWORKER_ENV: {lacking}"]
+    with pytest.raises(ConfigurationError, match="no section"):
+        config.redis_url({"FORKWORKER_ENV": "prod"}, tmp_path)
+
+
+@pytest.mark.parametrize("text", [None, "", "concurrency = 25"])
+def test_an_environment_is_but_a_name_where_the_file_has_no_sections(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        write(tmp_path, text)
+
+    assert config.load({"environment": "production"}, {}, tmp_path).environment == "production"
 
 
 def test_a_wrong_value_of_an_environment_is_named_with_its_section(tmp_path: Path) -> None:
