@@ -80,6 +80,7 @@ class Child:
         self._pid = os.getpid()
         self._inbox = signals.Inbox(_SIGNALS)
         self._gate = Gate.RUN
+        self._closings = 0
         #: a stop that nobody may take back: the signal was sent to this child alone, or the master has gone
         self._own_deadline = 0.0
         self._title = ""
@@ -132,6 +133,7 @@ class Child:
             for number in self._inbox.read():
                 self._obey(number)
             self._follow_gate()
+            self._follow_closings()
 
     def leave(self) -> None:
         """The end, in order: cut off what still runs, settle, say goodbye."""
@@ -195,6 +197,12 @@ class Child:
             hooks.fire("quiet")
         if gate == Gate.STOP:
             hooks.fire("shutdown")
+
+    def _follow_closings(self) -> None:
+        """Queues were paused or opened: the exchange may sleep, and is only woken from outside by what it waits on."""
+        if self._board.closings != self._closings:
+            self._closings = self._board.closings
+            self._service.look()
 
     def _is_over(self) -> bool:
         if self._gate != Gate.STOP:

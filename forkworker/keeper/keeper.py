@@ -19,6 +19,8 @@ from forkworker.keeper.beats import Beats
 from forkworker.keeper.charge import Charge
 from forkworker.keeper.health import Health
 from forkworker.keeper.inspection import Inspection
+from forkworker.keeper.pauses import LOOK_SECONDS as PAUSES_SECONDS
+from forkworker.keeper.pauses import Pauses
 from forkworker.keeper.poller import POLL_SECONDS, Poller
 from forkworker.keeper.restorer import Restorer
 from forkworker.keeper.sight import STUCK_SECONDS
@@ -65,11 +67,12 @@ class Keeper:
         self._restorer = Restorer(settings, self._link, self._clock)
         self._poller = Poller(self._link, self._clock)
         self._health = Health(self._clock)
+        self._pauses = Pauses(settings, self._link)
         self._watch = Watch(settings.lease, settings.beat_seconds)
         self._inspection = Inspection()
         #: identity -> (its queues, when its lists are swept for the last time)
         self._lingering: dict[str, tuple[tuple[str, ...], float]] = {}
-        self._due = dict.fromkeys(("beat", "poll", "watch", "rescue"), 0.0)
+        self._due = dict.fromkeys(("pauses", "beat", "poll", "watch", "rescue"), 0.0)
         self._away_since: float | None = None
         #: why Redis is away, as the master knows it
         self._reason = ""
@@ -115,7 +118,7 @@ class Keeper:
         if packet.kind == "child":
             charge = Charge(self._settings, fields["slot"], fields["pid"], packet.descriptors[0], self._clock.now())
             self._charges[charge.pid] = charge
-            self._due["beat"] = 0.0
+            self._due["pauses"] = self._due["beat"] = 0.0
         elif packet.kind == "gone":
             if known := self._charges.get(fields["pid"]):
                 known.gone, known.crashed, known.left_in_order = True, fields["crashed"], fields["in_order"]
@@ -135,6 +138,9 @@ class Keeper:
     def _do_duties(self) -> float:
         """Do what is due and return the seconds until more is."""
         now = self._clock.monotonic()
+        if now >= self._due["pauses"]:  # before the first beat, without which a child takes nothing
+            self._due["pauses"] = now + PAUSES_SECONDS
+            self._pauses.look(self._living())
         if now >= self._due["beat"] or self._has_new():
             self._due["beat"] = now + self._settings.beat_seconds
             self._beat_all()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from forkworker.errors import ExitCode, IdentityTaken, StoreUnavailable
 from forkworker.runtime.ledger import Ledger
+from forkworker.runtime.openings import Openings
 from forkworker.runtime.order import Order, Plan
 from forkworker.runtime.outcome import Ended, Interrupted, NotStarted, Outcome
 from forkworker.runtime.waiting import Alarm, Catch, Waits
@@ -73,17 +74,16 @@ class Exchange:
         self._order = Order(settings.queues)
         self._link = Link(settings.redis_url, preload=working.SCRIPTS)
         self._waits = Waits(settings.redis_url, settings.queue_names, board, clock, self._alarm)
+        self._openings = Openings(settings, board, self._order, self._waits)
         self._identity = ""
         #: the working lists may hold payloads that we do not know of
         self._in_doubt = True
         self._look_again_at = 0.0
         self._pause = _FIRST_PAUSE_SECONDS
-        self._still = False
-        self._over = False
+        self._still = self._over = self._is_reached = False
         self._interrupted: set[Unit] = set()
         #: identities under which a command may still be on its way
         self._left_behind: list[str] = []
-        self._is_reached = False
         self._thread = threading.Thread(target=self._run, name="exchange", daemon=True)
 
     # Called by other threads.
@@ -141,6 +141,7 @@ class Exchange:
             self._renew_identity()
         if self._in_doubt or self._look_again_at < self._clock.monotonic():
             self._reconcile()
+        self._catch(self._openings.follow(self._link))
         self._return_unstarted()
         if not self._trade():
             self._rest()

@@ -30,14 +30,19 @@ class Order:
     """Plans the fetches of one child; learns from what they bring."""
 
     def __init__(self, queues: Sequence[Queue], uniform: Callable[[], float] = random.random) -> None:
+        self._uniform = uniform
+        self.choose(queues)
+
+    def choose(self, queues: Sequence[Queue]) -> None:
+        """Plan for these queues from now on; without any there must be no plan."""
         self._names = [queue.name for queue in queues]
         self._weights = {queue.name: max(queue.weight, 1) for queue in queues}
-        self._is_strict = len(queues) == 1 or not any(queue.weight for queue in queues)
-        self._uniform = uniform
+        self._is_strict = len(queues) <= 1 or not any(queue.weight for queue in queues)
         self._clocks: dict[str, float] = {}
         #: queues that had nothing when they were last asked
         self._idle: set[str] = set()
-        self._start()
+        if queues:
+            self._start()
 
     def plan(self, count: int) -> Plan:
         """Return what to ask for."""

@@ -58,6 +58,7 @@ class Waits:
 
     def __init__(self, url: str, queues: tuple[str, ...], board: Board, clock: Clock, alarm: Alarm) -> None:
         self._waits = [Wait(url, queue, clock) for queue in queues]
+        self._open = set(queues)
         self._permits: dict[str, int] = {}
         self._board = board
         self._alarm = alarm
@@ -70,13 +71,17 @@ class Waits:
 
     @property
     def all_armed(self) -> bool:
-        """Whether every queue is waited on, and so was empty a moment ago."""
-        return all(wait.armed for wait in self._waits)
+        """Whether every open queue is waited on, and so was empty a moment ago."""
+        return all(wait.armed for wait in self._waits if wait.queue in self._open)
+
+    def choose(self, queues: set[str]) -> None:
+        """Wait on these queues only, from the next ``arm`` on."""
+        self._open = queues
 
     def arm(self, identity: str, permit: int) -> None:
-        """Wait on every queue that is not waited on."""
+        """Wait on every open queue that is not waited on."""
         for number, wait in enumerate(self._waits):
-            if not wait.armed:
+            if not wait.armed and wait.queue in self._open:
                 wait.connect()
                 self._board.note_wait(number, wait.client_id)
                 self._permits[wait.queue] = permit

@@ -21,6 +21,10 @@ import os
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 VERSION = 2
 INLINE_BYTES = 960
@@ -37,7 +41,7 @@ _U64_PERMIT, _U8_GATE, _U32_EPOCH = 2, 16, 5
 _F64_DEADLINE, _F64_LEASE_UNTIL, _F64_TICK = 3, 4, 5
 _U32_FENCED, _U32_GENERATION, _U8_PHASE = 12, 13, 56
 _NONCE, _NONCE_BYTES = 64, 12
-_U32_WAITS, _U32_SETTLED = 20, 21
+_U32_WAITS, _U32_SETTLED, _U32_CLOSINGS = 20, 21, 22
 
 
 class Gate(IntEnum):
@@ -97,14 +101,14 @@ def key(payload: bytes) -> bytes:
 def create(*, threads: int, waits: int, entries: int) -> int:
     """Return the descriptor of a new, empty board for so many threads, waits, and payloads in hand."""
     descriptor = os.memfd_create("forkworker-board", os.MFD_CLOEXEC)
-    os.ftruncate(descriptor, _records_offset(threads + waits, entries) + entries * _RECORD_BYTES)
+    os.ftruncate(descriptor, _records_offset(threads + 2 * waits, entries) + entries * _RECORD_BYTES)
     os.pwrite(descriptor, struct.pack("=IIII", _MAGIC, VERSION, entries, threads), 0)
     os.pwrite(descriptor, struct.pack("=I", waits), 4 * _U32_WAITS)
     return descriptor
 
 
 def _records_offset(words: int, entries: int) -> int:
-    """Header, then a word for each thread and for each wait, then a byte for each entry, then the records."""
+    """Header, then a word for each thread and two for each wait, then a byte for each entry, then the records."""
     return _HEADER_BYTES + 8 * words + -(-entries // 64) * 64
 
 
@@ -122,9 +126,10 @@ class Board:
         self._idents = _HEADER_BYTES // 8
         threads, waits = self._u32[_U32_THREADS], self._u32[_U32_WAITS]
         self._waits = slice(self._idents + threads, self._idents + threads + waits)
-        states = _HEADER_BYTES + 8 * (threads + waits)
+        self._closed = slice(self._waits.stop, self._waits.stop + waits)
+        states = _HEADER_BYTES + 8 * (threads + 2 * waits)
         self._states = view[states : states + self.entries]
-        self._records = _records_offset(threads + waits, self.entries)
+        self._records = _records_offset(threads + 2 * waits, self.entries)
 
     def close(self) -> None:
         """Give the memory back."""
@@ -180,6 +185,25 @@ class Board:
     @fenced.setter
     def fenced(self, generation: int) -> None:
         self._u32[_U32_FENCED] = generation
+
+    @property
+    def closings(self) -> int:
+        """Counts the changes of ``closed``."""
+        return self._u32[_U32_CLOSINGS]
+
+    @property
+    def closed(self) -> list[bool]:
+        """For each queue whether it is paused, so that nothing may be taken from it."""
+        return [bool(word) for word in self._u64[self._closed]]
+
+    def close_queues(self, closed: Sequence[bool]) -> bool:
+        """Note which queues are paused, and only then count it; False if that is not new."""
+        if list(closed) == self.closed:
+            return False
+        for number, is_closed in enumerate(closed, self._closed.start):
+            self._u64[number] = is_closed
+        self._u32[_U32_CLOSINGS] = (self._u32[_U32_CLOSINGS] + 1) & 0xFFFFFFFF
+        return True
 
     # Written by the child.
 

@@ -62,6 +62,7 @@ def test_every_field_has_a_place_of_its_own_and_the_other_side_sees_it(board: Bo
     board.renew_nonce("0123456789ab")
     for number in range(WAITS):
         board.note_wait(number, 2**63 + number)
+    board.close_queues([True] * WAITS)
     for number in range(THREADS):
         board.note_thread(number, 2**47 + number)
     for entry in range(ENTRIES):
@@ -72,6 +73,7 @@ def test_every_field_has_a_place_of_its_own_and_the_other_side_sees_it(board: Bo
     assert (reader.deadline, reader.lease_until, reader.tick) == (1.5, 2.5, 3.5)
     assert (reader.fenced, reader.generation, reader.nonce) == (7, 1, "0123456789ab")
     assert reader.waits == [2**63 + number for number in range(WAITS)]
+    assert (reader.closings, reader.closed) == (1, [True] * WAITS)
     assert [reader.ident(number) for number in range(THREADS)] == [2**47, 2**47 + 1, 2**47 + 2]
     assert [(r.thread, r.queue, r.started_at, r.head) for r in reader.records(State.STARTED)] == [
         (entry, 65_535, 100.5 + entry, bytes([entry]) * INLINE_BYTES) for entry in range(ENTRIES)
@@ -123,6 +125,18 @@ def test_only_waiting_connections_are_told(board: Board) -> None:
     board.note_wait(0, 0)
 
     assert board.waits == [12]
+
+
+def test_closed_queues_are_counted_when_they_change(board: Board, reader: Board) -> None:
+    first = [number == 0 for number in range(WAITS)]
+
+    assert reader.closed == [False] * WAITS
+    assert not board.close_queues([False] * WAITS)
+    assert board.close_queues(first)
+    assert not board.close_queues(first)
+    assert (reader.closings, reader.closed) == (1, first)
+    assert board.close_queues([False] * WAITS)
+    assert (reader.closings, reader.closed) == (2, [False] * WAITS)
 
 
 def test_a_board_does_not_own_its_descriptor(descriptor: int) -> None:

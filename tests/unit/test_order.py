@@ -202,3 +202,25 @@ def test_weights_far_apart_cost_no_time() -> None:
     brought = run(order({"all": 999_999_999, "hardly": 1}, 1), [25] * 10, lengths)
 
     assert sum(brought, Counter[str]()) == {"hardly": 250}
+
+
+def test_queues_that_are_left_out_get_nothing_and_the_others_share() -> None:
+    all_queues = [Queue(name, weight) for name, weight in SHOP.items()]
+    shares = order(SHOP, 1)
+
+    shares.choose([])
+    shares.choose(all_queues[1:])
+    brought = run(shares, [10] * 40, dict.fromkeys(SHOP, 1000))
+    assert sum(brought, Counter())["high"] == 0
+    assert_shared(brought, {"default": 3, "low": 1})
+
+    shares.choose(all_queues)
+    assert_shared(run(shares, [10] * 40, dict.fromkeys(SHOP, 1000)), SHOP)
+
+
+def test_a_single_queue_that_is_left_of_weighted_ones_is_asked_for_all() -> None:
+    shares = order(SHOP, 1)
+
+    shares.choose([Queue("low", 1)])
+
+    assert shares.plan(7) == Plan(["low"], 7, [])
