@@ -122,7 +122,8 @@ class Job(Generic[P, R]):
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{self.name}: {error}") from None
-        self._fill_gaps(bound)
+        if kwargs:
+            self._fill_gaps(bound)
         for name, value in bound.arguments.items():
             portable.refuse_misfit(value, f"{self.name}: the argument {name!r}")
         return list(bound.args), dict(bound.kwargs)
