@@ -92,14 +92,17 @@ class Link:
     def open(self) -> None:
         """Connect, and load the scripts that will be called."""
         self.close()
-        connection: Any = self._pool.connection_class(**self._pool.connection_kwargs)
+        connection: Any = None
         try:
+            # making it opens a file already (its own version's), which fails where no descriptor is left
+            connection = self._pool.connection_class(**self._pool.connection_kwargs)
             connection.connect()
             for name in self._scripts:
                 connection.send_command("SCRIPT", "LOAD", scripts.get(name).source)
                 connection.read_response()
         except (redis.RedisError, OSError) as error:
-            connection.disconnect()
+            if connection is not None:
+                connection.disconnect()
             raise StoreUnavailable(str(error)) from error
         self._connection = connection
         _send_nothing_late(connection._sock)  # noqa: SLF001 - redis-py has no public way

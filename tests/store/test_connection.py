@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import struct
 from typing import TYPE_CHECKING
@@ -47,6 +48,20 @@ def behind(proxy: Proxy, redis: redispy.Redis) -> Iterator[Link]:  # noqa: ARG00
 )
 def test_only_embedded_addresses_are_translated(url: str, address: str) -> None:
     assert connection.real_url(url) == address
+
+
+def test_without_descriptors_a_link_is_away_and_comes_back(redis: redispy.Redis, link: Link) -> None:
+    """Incident: redis-py reads a file of its own for each connection; that failed, and the child ended."""
+    redis.ping()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(StoreUnavailable, match="Too many open files"):
+            link.execute("PING")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert link.execute("PING") == b"PONG"
 
 
 def test_the_first_command_opens_the_link_and_loads_its_scripts(redis: redispy.Redis, link: Link) -> None:
