@@ -174,7 +174,7 @@ class _Reader:
 
         if inside := self._inside(key):
             return f"must be a table, with {' and '.join(inside)}"
-        near = get_close_matches(key, self._known, n=1, cutoff=0.5)
+        near = get_close_matches(key, self._known, n=1, cutoff=0.6)
         return f"is not known: did you mean {near[0]}?" if near else f"is not known: there are {', '.join(self._known)}"
 
     def _inside(self, key: str) -> list[str]:

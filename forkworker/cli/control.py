@@ -5,6 +5,7 @@ Only ever through its control socket: a pid alone, from a file that may be years
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +37,23 @@ class Master:
 def add_selection(parser: ArgumentParser) -> None:
     """Add the flags that say which master is meant."""
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--pid", type=int, metavar="N", help="the master's process id")
-    group.add_argument("--pidfile", metavar="FILE", help="a file with the master's process id")
-    group.add_argument("--control", metavar="PATH", help="the master's control socket")
+    group.add_argument("--pid", type=_pid, metavar="N", help="the master's process id")
+    group.add_argument("--pidfile", type=_path, metavar="FILE", help="a file with the master's process id")
+    group.add_argument("--control", type=_path, metavar="PATH", help="the master's control socket")
     parser.add_argument("-C", "--config", metavar="FILE", help="the configuration file, which may name the socket")
+
+
+def _pid(text: str) -> int:
+    if not pidfile.PID.fullmatch(text):
+        raise ArgumentTypeError(f"{text[:20]!r} is no process id")
+    return int(text)
+
+
+def _path(text: str) -> str:
+    """Refuse what a shell makes of a variable that is not set: it must not mean the only master there is."""
+    if not text.strip():
+        raise ArgumentTypeError("must not be empty")
+    return text
 
 
 def add_quiet_arguments(parser: ArgumentParser) -> None:

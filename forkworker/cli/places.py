@@ -28,6 +28,8 @@ def problems(settings: Settings) -> Iterator[tuple[str, str]]:
     """Say what cannot be used, as pairs of a field and a line."""
     if settings.pidfile:
         yield from (("pidfile", line) for line in _wrong_pidfile(settings.pidfile))
+        if settings.control and os.path.abspath(settings.control) == os.path.abspath(settings.pidfile):
+            yield "control", f"{settings.control} is to be the pidfile: name another"
     yield from (("control", line) for line in _wrong_control(settings))
     if settings.health and (path := split_place(settings.health).path):
         yield from (("health", line) for line in _wrong_socket(path))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from forkworker.errors import ConfigurationError
 from forkworker.unix import control, process
 
-_PID = re.compile(r"[1-9][0-9]{0,6}")
+PID = re.compile(r"[1-9][0-9]{0,6}")
 
 
 class Entry(NamedTuple):
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 def read(path: str | Path) -> Entry | None:
     """Return what the file says, None if it does not begin with a pid; raises OSError."""
     first, *rest = Path(path).read_text("utf-8", "surrogateescape").split("\n")
-    if not _PID.fullmatch(first.strip()):
+    if not PID.fullmatch(first.strip()):
         return None
     told = dict(line.split("=", 1) for line in rest if "=" in line)
     return Entry(int(first), told.get("control", ""), told.get("origin", "").replace("/", " "))

@@ -458,6 +458,17 @@ def test_a_pidfile_leads_to_its_master(home: Path) -> None:
     assert (first.commands, second.commands) == ([], ["quiet"])
 
 
+@pytest.mark.parametrize(
+    "words", [["--pidfile", ""], ["--control", ""], ["--pid", ""], ["--pid", "0"], ["--pid", "-1"]]
+)
+def test_a_shells_empty_variable_does_not_mean_the_only_master(home: Path, capsys: Capture, words: list[str]) -> None:
+    with serving(home) as master:
+        assert main(["stop", *words]) == 2
+
+    assert not master.commands
+    assert capsys.readouterr().err.startswith(f"forkworker: flag {words[0]}: ")
+
+
 def test_a_pidfile_leads_to_a_socket_anywhere(home: Path) -> None:
     with CannedMaster(str(home / "elsewhere")) as master:
         (home / "pid").write_text(f"4711\ncontrol={home}/elsewhere\n")

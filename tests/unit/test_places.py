@@ -76,6 +76,10 @@ def test_what_cannot_be_used_is_told_with_its_field(home: Path, field: str, valu
     assert complaint.format(home=home) in line
 
 
+def test_pidfile_and_socket_cannot_be_one_file(home: Path) -> None:
+    assert problems(pidfile=f"{home}/x", control="x") == [("control", "x is to be the pidfile: name another")]
+
+
 def test_the_folder_for_sockets_may_be_too_deep(home: Path) -> None:
     ((field, line),) = problems(control_folder=f"/run/{'x' * 100}")
 
