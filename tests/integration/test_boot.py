@@ -265,7 +265,9 @@ def test_lifecycle_events_come_in_order_in_each_child(daemon: MakeDaemon, record
     assert [event.key for event in records.all() if event.pid == forkserver] == ["before_fork"]
 
 
-@pytest.mark.parametrize("how", ["raise RuntimeError('no licence')", "import os; os._exit(9)"])
+@pytest.mark.parametrize(
+    "how", ["raise RuntimeError('no licence')", "raise SystemExit('no licence')", "import os; os._exit(9)"]
+)
 def test_child_that_cannot_start_up_ends_the_boot(daemon: MakeDaemon, how: str) -> None:
     tree = daemon(app="life.py", children=2, start=False)
     (tree.directory / "life.py").write_text(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from support.records import Records
 
     MakeDaemon = Callable[..., Daemon]
+    Killers = dict[str, dict[str, Any]]
 
 pytestmark = pytest.mark.integration
 
@@ -191,8 +192,8 @@ def test_broken_input_of_every_kind_among_good_jobs_is_contained(
         tree.wait_until(lambda jid=killer["jid"]: is_buried(redis, jid), 30, "the killer is buried")
         tree.wait_until(lambda: is_calm(redis), 30, "all else has ended")
 
-    assert_all_is_where_it_belongs(redis)
-    assert_all_ran_as_promised(redis, records, [job["jid"] for job in good])
+    assert_all_is_where_it_belongs(redis, KILLERS)
+    assert_all_ran_as_promised(redis, records, [job["jid"] for job in good], KILLERS)
     assert_log_is_intact(tree.log())
     assert tree.master() == master
     tree.wait_until(lambda: not zombies(master), 5, "the copies that jobs made of their process are gone")
@@ -201,26 +202,45 @@ def test_broken_input_of_every_kind_among_good_jobs_is_contained(
     assert set(places(redis).values()) == {1}
 
 
-def assert_all_is_where_it_belongs(redis: redispy.Redis) -> None:
+def test_broken_input_that_comes_due_is_contained_too(
+    daemon: MakeDaemon, redis: redispy.Redis, records: Records
+) -> None:
+    """The keeper reads the schedule and the retry set, and writes what it has read."""
+    texts = [*NO_JOBS.values(), *(case.text or encode(case.job) for case in JOBS.values())]
+    for key, share in zip(("schedule", "retry"), shares(texts, 2), strict=True):
+        redis.zadd(key, {text: number + 0.5 for number, text in enumerate(share)})
+    tree = daemon(app="support.broken", children=1, concurrency=5)
+    keeper = tree.pids()["keeper"]
+    tree.wait_until(lambda: is_calm(redis) and not redis.zcount("retry", 0, 1e9), 30)
+
+    assert_all_is_where_it_belongs(redis, {})
+    assert_all_ran_as_promised(redis, records, [], {})
+    assert_log_is_intact(tree.log())
+    assert tree.pids()["keeper"] == keeper
+    tree.stop()
+    assert set(places(redis).values()) == {1}
+
+
+def assert_all_is_where_it_belongs(redis: redispy.Redis, killers: Killers) -> None:
     assert set(NO_JOBS.values()) <= set(members(redis, "dead")), "kept byte for byte"
     found = homes(redis)
     wanted = {name: case for name, case in JOBS.items() if case.home in ("retry", "dead")}
-    assert set(found) == set(wanted) | set(KILLERS)
+    assert set(found) == set(wanted) | set(killers)
     for name, case in wanted.items():
         told = {"home": case.home, **case.told}
         assert {key: found[name].get(key) for key in told} == told, name
         assert found[name]["error_class"], name
         assert isinstance(found[name]["failed_at"], float), name
-    for name in KILLERS:
+    for name in killers:
         assert found[name]["home"] == "dead"
         assert "3 crashes" in found[name]["error_message"], name
 
 
-def assert_all_ran_as_promised(redis: redispy.Redis, records: Records, good: list[str]) -> None:
+def assert_all_ran_as_promised(redis: redispy.Redis, records: Records, good: list[str], killers: Killers) -> None:
     started, ended = records.started(), records.ended()
     assert [jid for jid in good if not ended[jid]] == [], "every good job was done"
-    assert max(started[jid] for jid in good) <= 4, "again only beside a killer"
-    assert {name: started[job["jid"]] for name, job in KILLERS.items()} == dict.fromkeys(KILLERS, 3)
+    assert max((started[jid] for jid in good), default=0) <= 4, "again only beside a killer"
+    assert {name: started[job["jid"]] for name, job in killers.items()} == dict.fromkeys(killers, 3)
     assert [name for name, case in JOBS.items() if case.home == "done" and not ended[str(case.job["jid"] or "")]] == []
     failed = sum(case.home != "done" for case in JOBS.values())
     assert redis.get("stat:failed") == str(failed).encode()
