@@ -34,7 +34,7 @@ run: $(run_ready)  ## the quickstart: real jobs on real children, one of them ki
 test: $(dev_ready)  ## the whole suite
 	$(bin)/python -m pytest $(PYTEST_FLAGS)
 
-.PHONY: test-unit test-store test-integration test-sidekiq
+.PHONY: test-unit test-store test-integration test-sidekiq test-systemd
 test-unit: $(dev_ready)  ## pure tests: no Redis, no processes
 	$(bin)/python -m pytest $(PYTEST_FLAGS) tests/unit
 test-store: $(dev_ready)  ## the scripts, on a real Redis
@@ -43,6 +43,8 @@ test-integration: $(dev_ready)  ## real trees of processes
 	$(bin)/python -m pytest $(PYTEST_FLAGS) tests/integration
 test-sidekiq: $(dev_ready)  ## Ruby's Sidekiq beside us: its Web UI, its worker, its client
 	$(bin)/python -m pytest $(PYTEST_FLAGS) tests/sidekiq
+test-systemd: $(dev_ready)  ## services on a real systemd, in a container; as root
+	$(bin)/python -m pytest $(PYTEST_FLAGS) tests/systemd
 
 .PHONY: lint format types layers
 lint: $(dev_ready)  ## ruff: rules and format

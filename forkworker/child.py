@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 0.2
 _STOP_CHECK_SECONDS = 0.02
+#: above the master's: short memory shall cost a child, not the tree.  A tenth of the machine, as the kernel counts
+OOM_SCORE = 100
 _SIGNALS = (
     signal.SIGUSR1,
     signal.SIGTSTP,
@@ -92,6 +94,7 @@ class Child:
         faulthandler.register(signal.SIGTTIN, all_threads=True, chain=True)
         os.register_at_fork(after_in_child=self._let_go)
         signals.unblock()
+        process.volunteer_for_oom(OOM_SCORE)
         random.seed()
         self._show()
         self._channel.send("hello", pid=self._pid)

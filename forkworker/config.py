@@ -169,6 +169,19 @@ def notify_socket(environ: Mapping[str, str] | None = None) -> str:
     return (os.environ if environ is None else environ).get("NOTIFY_SOCKET", "")
 
 
+def watchdog_seconds(environ: Mapping[str, str] | None = None) -> float | None:
+    """Return how often systemd wants to hear of this process, or it ends us; None if it does not watch us."""
+    environ = os.environ if environ is None else environ
+    microseconds = environ.get("WATCHDOG_USEC", "")
+    is_meant = environ.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
+    return int(microseconds) / 1e6 or None if microseconds.isdecimal() and is_meant else None
+
+
+def is_service(environ: Mapping[str, str] | None = None) -> bool:
+    """Tell whether systemd has started us, or somebody above us, as a service."""
+    return bool((os.environ if environ is None else environ).get("INVOCATION_ID"))
+
+
 def without_password(line: str) -> str:
     """Return a line with what may be a password in a URL blotted out."""
     line = re.sub(r"://.*@", "://***@", line, flags=re.DOTALL)

@@ -115,6 +115,7 @@ def _parser(argv: Sequence[str]) -> Parser:
     control.add_selection(_add(commands, "stop", "stop a master and all below it, and wait for the end", control.stop))
     status.add_arguments(_add(commands, "status", "show masters, children, running jobs, queues", status.run))
     health.add_arguments(_add(commands, "health", health.SUMMARY, health.run))
+    _add_systemd_unit(commands, argv)
     _add_quickstart(commands, argv)
     return parser
 
@@ -130,6 +131,16 @@ def _add_loading(commands: _Commands, name: str, summary: str) -> None:
     parser = _add(commands, name, summary, _later(name), usage=f"forkworker {name} [flags] [APP ...]")
     parser.usage_code = ExitCode.CONFIGURATION
     run.add_arguments(parser)
+
+
+def _add_systemd_unit(commands: _Commands, argv: Sequence[str]) -> None:
+    summary = "print a systemd unit for this virtual environment, app and user"
+    parser = _add(
+        commands, "systemd-unit", summary, _later("systemd_unit"), usage="forkworker systemd-unit [flags] [APP ...]"
+    )
+    parser.usage_code = ExitCode.CONFIGURATION
+    if "systemd-unit" in argv:
+        importlib.import_module("forkworker.cli.systemd_unit").add_arguments(parser)
 
 
 def _add_quickstart(commands: _Commands, argv: Sequence[str]) -> None:

@@ -5,18 +5,25 @@ Runs in what becomes the master process, which stays light: no Redis, no threads
 
 from __future__ import annotations
 
+import faulthandler
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
 from forkworker import config
 from forkworker.cli import output, places
 from forkworker.errors import ConfigurationError
+from forkworker.unix import unit
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from forkworker.settings import Settings
 
+#: a stop takes no longer than ``timeout`` and this
+STOP_MARGIN_SECONDS = 2.0
+#: what a service manager should wait beyond that
+STOP_SLACK_SECONDS = 5
 NO_APP = "no app is named, so every job will be unknown: give one with APP, FORKWORKER_APP or the key app"
 
 
@@ -82,10 +89,25 @@ def run(args: Namespace) -> int:
     settings = load_settings(args)
     if not settings.apps:
         output.complain([NO_APP])
+    _open_standard_streams()
+    faulthandler.enable(2)  # systemd's watchdog ends a master that hangs by SIGABRT: then its stack is in the log
+    _warn_of_short_stop(settings)
     from forkworker.supervisor import master
 
-    _open_standard_streams()
     return master.run(settings)
+
+
+def _warn_of_short_stop(settings: Settings) -> None:
+    """Say so if systemd means to wait for less than a stop may take."""
+    found = unit.stop_seconds() if config.is_service() else None
+    needed = settings.timeout + STOP_MARGIN_SECONDS
+    if found and found[1] < needed:
+        name, seconds = found
+        line = (
+            f"{name} is given {seconds:g} s to stop, and may need {needed:g} (timeout, and {STOP_MARGIN_SECONDS:g}): "
+            f"set TimeoutStopSec={math.ceil(needed) + STOP_SLACK_SECONDS} in the unit, or a smaller timeout"
+        )
+        output.complain([line])
 
 
 def _open_standard_streams() -> None:

@@ -1,4 +1,7 @@
-"""Shows how a master stands: the process title, and what systemd is told.  Used in the master."""
+"""Shows how a master stands: the process title, and what systemd is told.  Used in the master's own loop.
+
+So a master that hangs feeds no watchdog, and nobody else does it in its place.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,17 @@ from forkworker import config
 from forkworker.supervisor.states import MasterState
 
 if TYPE_CHECKING:
+    from forkworker.clock import Clock
     from forkworker.settings import Settings
     from forkworker.supervisor.fleet import Fleet
     from forkworker.unix.notify import Notifier
+
+#: how old title and status may get
+SHOW_SECONDS = 1.0
+#: what systemd is asked to go on waiting for while the tree boots, again and again
+BOOT_SECONDS = 20.0
+#: beyond ``timeout``, when the tree stops: for children to unwind, the keeper to put back, and an embedded Redis
+LEAVE_SECONDS = 5.0
 
 
 def describe(settings: Settings) -> str:
@@ -25,14 +36,18 @@ def describe(settings: Settings) -> str:
 
 
 class Display:
-    """Writes only what has changed."""
+    """Writes only what has changed, and feeds the watchdog."""
 
-    def __init__(self, settings: Settings, fleet: Fleet, notifier: Notifier) -> None:
+    def __init__(self, settings: Settings, fleet: Fleet, notifier: Notifier, clock: Clock) -> None:
         self._settings = settings
         self._fleet = fleet
         self._notifier = notifier
+        self._clock = clock
         self._title = self._status = ""
         self._has_told_ready = False
+        self._feed_at = 0.0
+        #: how long the loop may sleep between two calls of ``show``
+        self.pace_seconds = min(SHOW_SECONDS, (notifier.watchdog_seconds or SHOW_SECONDS * 4) / 4)
 
     def show(self, state: MasterState, note: str) -> None:
         """Bring everything up to date; the note is for operators, '' for none."""
@@ -41,6 +56,7 @@ class Display:
         if self._fleet.was_ready and not self._has_told_ready:
             self._has_told_ready = True
             self._notifier.tell(READY=1)
+        self._feed(state)
 
     def _show_title(self, state: MasterState) -> None:
         title = f"forkworker: master [{self._settings.tag}] {len(self._fleet)} children"
@@ -57,5 +73,21 @@ class Display:
         status += f"; {note}" if note else ""
         if status != self._status:
             self._status = status
-            stopping = {"STOPPING": 1} if state is MasterState.STOPPING else {}
-            self._notifier.tell(STATUS=status, **stopping)
+            self._notifier.tell(STATUS=status, **self._stopping(state))
+
+    def _stopping(self, state: MasterState) -> dict[str, int]:
+        """Return what a stop is announced by; asked for more time, a TimeoutStopSec that is too short kills nobody."""
+        if state is not MasterState.STOPPING:
+            return {}
+        return {"STOPPING": 1, "EXTEND_TIMEOUT_USEC": round((self._settings.timeout + LEAVE_SECONDS) * 1e6)}
+
+    def _feed(self, state: MasterState) -> None:
+        """Tell systemd that we live; and, while the tree boots, that it shall go on waiting."""
+        now = self._clock.monotonic()
+        if now < self._feed_at:
+            return
+        self._feed_at = now + self.pace_seconds
+        booting = {"EXTEND_TIMEOUT_USEC": round(BOOT_SECONDS * 1e6)} if state is MasterState.BOOTING else {}
+        watched = {"WATCHDOG": 1} if self._notifier.watchdog_seconds else {}
+        if booting or watched:
+            self._notifier.tell(**booting, **watched)

@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 REDIS_SECONDS = 30.0
 #: beyond the deadline of a stop: for a child to unwind, then for the keeper to put back and leave
 UNWIND_SECONDS, LEAVE_SECONDS = 0.6, 1.6
-#: how old title and status may get
-SHOW_SECONDS = 1.0
 _SIGNALS = (
     signal.SIGUSR1,
     signal.SIGTSTP,
@@ -96,7 +94,7 @@ class Master:
         self._rollout = rollout = Rollout(settings, fleet, crew, nursery, clock)
         self._helm = Helm(settings, fleet, crew, rollout, clock)
         self._checkup = Checkup(settings, fleet, clock, kill=nursery.kill, dump=self._helm.dump)
-        self._display = Display(settings, fleet, Notifier(config.notify_socket()))
+        self._display = Display(settings, fleet, Notifier(config.notify_socket(), config.watchdog_seconds()), clock)
         self._control = ControlServer(settings, self._helm.answer)
         self._pidfile = Pidfile(settings.pidfile, self._control.path) if settings.pidfile else None
         self._redis_trouble: str | None = "the keeper has not said anything"
@@ -215,7 +213,7 @@ class Master:
         """When something is due by itself."""
         if self._is_over():  # what was carried out a moment ago was the end
             return [0.0]
-        instants = [self._clock.monotonic() + SHOW_SECONDS]
+        instants = [self._clock.monotonic() + self._display.pace_seconds]
         can_spawn = self._crew.app_is_loaded
         planned = policy.next_deadline(
             self._fleet.views,

@@ -9,9 +9,11 @@ import socket
 class Notifier:
     """Sends states to the socket that systemd named; to nobody if it named none."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, watchdog_seconds: float | None = None) -> None:
         # a leading @ stands for the zero byte of an abstract address
         self._address = "\0" + address[1:] if address.startswith("@") else address
+        #: how often systemd wants to hear of us, None if it does not
+        self.watchdog_seconds = watchdog_seconds if address else None
 
     def tell(self, **states: object) -> None:
         """Send states, such as ``READY=1``; systemd's absence is no trouble of ours."""

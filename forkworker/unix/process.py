@@ -13,6 +13,7 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_MOST_OOM_SCORE = 1000
 #: states of a process that runs no more: zombie, dead
 _ENDED = (b"Z", b"X")
 
@@ -25,6 +26,13 @@ def become_subreaper() -> None:
 def die_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
     """Have the kernel send a signal when the parent's *thread* that made this process ends."""
     _prctl(_PR_SET_PDEATHSIG, number)
+
+
+def volunteer_for_oom(score: int) -> None:
+    """Let the kernel kill this process, when memory is short, before others that are as large."""
+    path = Path("/proc/self/oom_score_adj")
+    with contextlib.suppress(OSError, ValueError):  # where that is not allowed, or not told, nothing depends on it
+        path.write_text(str(min(int(path.read_text("ascii")) + score, _MOST_OOM_SCORE)), "ascii")
 
 
 def _prctl(option: int, value: int) -> None:

@@ -64,8 +64,10 @@ class RedisServer:
     With ``durable``, every write is on disk before it is answered, so a restart forgets nothing.
     """
 
-    def __init__(self, *, tcp: bool = False, durable: bool = False, config: Sequence[str] = ()) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="fw-redis-"))
+    def __init__(
+        self, *, tcp: bool = False, durable: bool = False, config: Sequence[str] = (), folder: Path | None = None
+    ) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="fw-redis-", dir=folder))
         self.socket = None if tcp else str(self.directory / "redis.sock")
         self.port = free_port() if tcp else 0
         self.durable = durable

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from support.tools import tool
 
+from forkworker.cli.systemd_unit import UNITS as UNITS_OF_THE_PACKAGE
 from forkworker.errors import ExitCode
 from forkworker.settings import Settings
+from forkworker.supervisor.display import SHOW_SECONDS
 from forkworker.supervisor.master import LEAVE_SECONDS, REDIS_SECONDS
 
 pytestmark = pytest.mark.unit
@@ -21,12 +23,13 @@ ROOT = Path(__file__).parents[2]
 CONTRIB = ROOT / "contrib"
 SERVICE = CONTRIB / "systemd/forkworker.service"
 TEMPLATE = CONTRIB / "systemd/forkworker@.service"
+TARGET = CONTRIB / "systemd/forkworker.target"
 UNITS = (SERVICE, TEMPLATE)
 WORKERS = CONTRIB / "upstart/workers.conf"
 FORKWORKER = CONTRIB / "upstart/forkworker.conf"
 CONFS = (WORKERS, FORKWORKER)
 PROCFILE = CONTRIB / "heroku/Procfile"
-ALL = (*UNITS, *CONFS, PROCFILE)
+ALL = (*UNITS, TARGET, *CONFS, PROCFILE)
 
 #: what a stop with the default settings takes at the most, as the README says
 STOP_SECONDS = Settings().timeout + 2
@@ -129,7 +132,8 @@ def test_a_unit_says_what_the_master_relies_on(path: Path) -> None:
     assert unit["ExecReload"][0].endswith(" quiet --wait")  # a plain signal would return before quiet is in force
     assert "FORKWORKER_CONTROL=%t/%N/control.sock" in unit["Environment"]
     assert unit["RuntimeDirectory"] == ["%N"]
-    assert "WatchdogSec" not in unit  # nothing feeds it
+    assert float(unit["WatchdogSec"][0]) > 5 * SHOW_SECONDS
+    assert int(unit["StartLimitIntervalSec"][0]) / int(unit["StartLimitBurst"][0]) < REDIS_SECONDS  # a slow failure
 
 
 def test_the_template_is_the_service_but_for_what_instances_have_of_their_own() -> None:
@@ -137,7 +141,17 @@ def test_the_template_is_the_service_but_for_what_instances_have_of_their_own() 
 
     assert template.pop("EnvironmentFile") == ["-/etc/default/%p", *service.pop("EnvironmentFile")]
     template["Environment"].remove("FORKWORKER_TAG=%N")
+    assert [template.pop(key) for key in ("PartOf", "ReloadPropagatedFrom")] == [["%p.target"]] * 2
+    assert (template.pop("WantedBy"), service.pop("WantedBy")) == (["%p.target"], ["multi-user.target"])
     assert template == service
+
+
+def test_the_package_brings_the_units_along() -> None:
+    """What contrib shows are links into the package, so that an installed forkworker can print them."""
+    assert sorted(path.name for path in UNITS_OF_THE_PACKAGE.iterdir()) == sorted(
+        path.name for path in (*UNITS, TARGET)
+    )
+    assert all(path.resolve().parent == UNITS_OF_THE_PACKAGE for path in (*UNITS, TARGET))
 
 
 def test_the_table_of_limits_says_what_the_files_say() -> None:
