@@ -24,7 +24,7 @@ THREADS, FORKS, PUSHES = 4, 6, 50
 TOTAL = 1 + THREADS * PUSHES + FORKS * THREADS * PUSHES + 2 * PUSHES
 
 
-@forkworker.job(name="record")
+@forkworker.job(name="pushed")
 def record(key: str) -> None:
     """Stand for a job of the app."""
 
