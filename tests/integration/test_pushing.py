@@ -42,7 +42,7 @@ def test_pushes_before_during_and_after_forks_are_each_accepted_once(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=100,
     )
 
     assert done.returncode == 0, done.stderr
@@ -62,9 +62,9 @@ def test_jobs_that_push_jobs_push_where_their_daemon_takes_from(
     tree = daemon(children=1)
     client = forkworker.Client(tree.url)
     jid = client.push("push_from_elsewhere", ["record", ["from a job"]])
-    tree.wait_until(lambda: any(event.key == "from a job" for event in records.ends()), 5)
+    tree.wait_until(lambda: any(event.key == "from a job" for event in records.ends()), 15)
     assert records.ended()[jid or ""] == 1
-    tree.wait_until(lambda: places(redis) == {}, 5)
+    tree.wait_until(lambda: places(redis) == {}, 15)
     tree.stop()
 
 
@@ -75,6 +75,7 @@ def quick_server() -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.mark.timeout(240)
 def test_a_payload_of_50_megabytes_works(
     daemon: MakeDaemon, quick_server: RedisServer, records: Records, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -85,14 +86,14 @@ def test_a_payload_of_50_megabytes_works(
     jid = client.push("measure", ["x" * 50_000_000], retry=0, at=time.time() + 1) or ""
     assert "its payload has 50,000," in caplog.text
     good = client.push("record", ["beside it"]) or ""
-    tree.wait_until(lambda: records.ended()[good] == 1, 20)
-    tree.wait_until(lambda: redis.zcard("dead") == 1, 20)
+    tree.wait_until(lambda: records.ended()[good] == 1, 60)
+    tree.wait_until(lambda: redis.zcard("dead") == 1, 60)
     (member,) = redis.zrange("dead", 0, -1)
     job = json.loads(member)
     assert (job["jid"], job["error_message"], job["retry_count"]) == (jid, "50000000 characters", 0)
     assert len(job["args"][0]) == 50_000_000
     assert records.started()[jid] == 1
-    tree.wait_until(lambda: not redis.keys("working:*"), 5)
+    tree.wait_until(lambda: not redis.keys("working:*"), 15)
     assert redis.get("stat:failed") == b"1"
     redis.delete("dead")  # quicker to look through
     tree.stop()
