@@ -19,6 +19,7 @@ from forkworker.keeper.beats import Beats
 from forkworker.keeper.charge import Charge
 from forkworker.keeper.health import Health
 from forkworker.keeper.inspection import Inspection
+from forkworker.keeper.numbers import Numbers
 from forkworker.keeper.pauses import LOOK_SECONDS as PAUSES_SECONDS
 from forkworker.keeper.pauses import Pauses
 from forkworker.keeper.poller import POLL_SECONDS, Poller
@@ -66,7 +67,8 @@ class Keeper:
         self._beats = Beats(settings, self._link, self._clock)
         self._restorer = Restorer(settings, self._link, self._clock)
         self._poller = Poller(self._link, self._clock)
-        self._health = Health(self._clock)
+        self._numbers = Numbers()
+        self._health = Health(settings, self._numbers, self._clock)
         self._pauses = Pauses(settings, self._link)
         self._watch = Watch(settings.lease, settings.beat_seconds)
         self._inspection = Inspection()
@@ -144,6 +146,8 @@ class Keeper:
         if now >= self._due["beat"] or self._has_new():
             self._due["beat"] = now + self._settings.beat_seconds
             self._beat_all()
+            self._numbers.collect(self._living())
+            self._health.measure()
         self._restore_gone()
         if self._leave_by is not None:
             return self._leave()
@@ -183,6 +187,8 @@ class Keeper:
                 recovered=restored.recovered,
                 buried=restored.buried,
             )
+            self._numbers.note_gone(charge)
+            self._numbers.note_restored(restored)
             del self._charges[charge.pid]
             charge.close()
 
@@ -274,6 +280,7 @@ class Keeper:
 
     def _take_over(self, identity: str, queues: tuple[str, ...], concurrency: int) -> None:
         restored = self._restorer.restore_orphans(identity, queues, concurrency)
+        self._numbers.note_restored(restored)
         self._lingering[identity] = queues, self._clock.monotonic() + LINGER_SECONDS
         _log.warning("%s is dead: %d jobs went back to their queues", identity, restored.moved)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from forkworker.keeper.numbers import NO_FIGURES, Figures
 from forkworker.unix.board import Gate, Phase
 
 if TYPE_CHECKING:
     from forkworker.keeper.charge import Charge
+    from forkworker.keeper.measures import Holdings
 
 #: a main thread that has not had the GIL for so long is stuck
 STUCK_SECONDS = 1.0
@@ -36,6 +38,9 @@ class Sight:
     redis_trouble: str = ""
     #: when Redis had last answered all that was asked
     answered_at: float = 0.0
+    figures: Figures = NO_FIGURES
+    #: None until they were read, and while that cannot be done
+    holdings: Holdings | None = None
 
 
 def look_at(charge: Charge, now: float) -> ChildSight:

@@ -15,6 +15,7 @@ from forkworker.runtime.executor import Executor
 from forkworker.runtime.hand import Hand
 from forkworker.runtime.joblog import JobLog
 from forkworker.runtime.processor import Processor
+from forkworker.runtime.tallyman import Tallyman
 from forkworker.store import orphans
 from forkworker.store.connection import Link
 from forkworker.unix.board import Board, Gate
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from forkworker.clock import Clock
     from forkworker.jobs import Registry
+    from forkworker.runtime.outcome import Outcome
     from forkworker.settings import Settings
 
 #: what an interrupted job gets to come to its end
@@ -51,6 +53,7 @@ class Service:
         self._board = board
         self._clock = clock
         self._recoveries = _Recoveries(settings.redis_url)
+        self._reporters = (Tallyman(board.tally, lambda name: registry.find(name) is not None), JobLog())
         hand = Hand(board, settings.queue_names, clock)
         executor = Executor(
             registry,
@@ -66,13 +69,18 @@ class Service:
             clock,
             pid=pid,
             origin=origin,
-            report=JobLog().report,
+            report=self._report,
             on_reached=on_reached,
             on_still=on_still,
         )
         self._processors = [
             Processor(number, hand, executor, self._exchange.settle, clock) for number in range(settings.concurrency)
         ]
+
+    def _report(self, outcomes: list[Outcome]) -> None:
+        """Count and tell what is settled."""
+        for reporter in self._reporters:
+            reporter.report(outcomes)
 
     def start(self) -> None:
         """Start all threads."""

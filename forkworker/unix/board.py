@@ -23,6 +23,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from forkworker.unix import tally
+from forkworker.unix.tally import Tally
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -101,7 +104,8 @@ def key(payload: bytes) -> bytes:
 def create(*, threads: int, waits: int, entries: int) -> int:
     """Return the descriptor of a new, empty board for so many threads, waits, and payloads in hand."""
     descriptor = os.memfd_create("forkworker-board", os.MFD_CLOEXEC)
-    os.ftruncate(descriptor, _records_offset(threads + 2 * waits, entries) + entries * _RECORD_BYTES)
+    records = _records_offset(threads + 2 * waits, entries)
+    os.ftruncate(descriptor, records + entries * _RECORD_BYTES + tally.BYTES)
     os.pwrite(descriptor, struct.pack("=IIII", _MAGIC, VERSION, entries, threads), 0)
     os.pwrite(descriptor, struct.pack("=I", waits), 4 * _U32_WAITS)
     return descriptor
@@ -130,9 +134,11 @@ class Board:
         states = _HEADER_BYTES + 8 * (threads + 2 * waits)
         self._states = view[states : states + self.entries]
         self._records = _records_offset(threads + 2 * waits, self.entries)
+        self.tally = Tally(view[self._records + self.entries * _RECORD_BYTES :])
 
     def close(self) -> None:
         """Give the memory back."""
+        self.tally.close()
         for view in (self._states, self._f64, self._u64, self._u32, self._u8):
             view.release()
         self._map.close()
