@@ -207,3 +207,11 @@ def measure(text: str) -> None:
     """Say how long a text is, in an error."""
     note("start")
     raise ValueError(f"{len(text)} characters")
+
+
+@forkworker.job(name="hoard")
+def hoard(size: int) -> None:
+    """Take so many bytes at once, the first time it runs."""
+    with noted():
+        if not forkworker.current_job().recoveries:
+            b"x" * size
