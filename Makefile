@@ -46,6 +46,16 @@ test-sidekiq: $(dev_ready)  ## Ruby's Sidekiq beside us: its Web UI, its worker,
 test-systemd: $(dev_ready)  ## services on a real systemd, in a container; as root
 	$(bin)/python -m pytest $(PYTEST_FLAGS) tests/systemd
 
+SECONDS ?= 180
+SEED ?=
+.PHONY: faults faults-bugs faults-storm
+faults: $(dev_ready)  ## the fault harness: SECONDS= of storm, SEED= to repeat a run
+	PYTHONPATH=tests $(bin)/python -m faults --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+faults-bugs: $(dev_ready)  ## the harness against planted bugs: each must be caught (an hour)
+	PYTHONPATH=tests $(bin)/python -m faults.bugs
+faults-storm: $(dev_ready)  ## a thousand children killed under full load
+	PYTHONPATH=tests $(bin)/python -m faults.storm
+
 .PHONY: lint format types layers
 lint: $(dev_ready)  ## ruff: rules and format
 	$(bin)/ruff check .

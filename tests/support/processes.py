@@ -36,6 +36,16 @@ def look(pid: int) -> Process | None:
     return Process(pid, int(fields[1]), int(fields[19]), fields[0].decode(), title)
 
 
+def start_of(pid: int) -> int | None:
+    """Return when a process was started, in clock ticks; None if it cannot run any more.  Raises other OSErrors."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
 def is_alive(pid: int) -> bool:
     """Say whether a process exists and is no zombie."""
     process = look(pid)

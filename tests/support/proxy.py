@@ -53,9 +53,10 @@ class Cut:
 class Proxy:
     """Listens on a local port and forwards to one server; a context manager."""
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: RedisServer, address: str = "127.0.0.1") -> None:
         self._server = server
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._address = address
+        self._listener = socket.create_server((address, 0))
         self.port: int = self._listener.getsockname()[1]
         self.delay_seconds = 0.0
         #: what the server says -> what clients read, of the same length
@@ -65,6 +66,7 @@ class Proxy:
         self._open = threading.Event()
         self._open.set()
         self._cuts: list[Cut] = []
+        self._early_cuts: list[Cut] = []
         self._links: set[Link] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -80,7 +82,13 @@ class Proxy:
     @property
     def url(self) -> str:
         """The address that clients shall use."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{self._address}:{self.port}/0"
+
+    def cut_before(self, matches: Callable[[Command, Any], bool], times: int = 1) -> Cut:
+        """Cut the connection of a command that matches, before the server has seen it."""
+        cut = Cut(matches, times)
+        self._early_cuts.append(cut)
+        return cut
 
     def cut_after(self, matches: Callable[[Command, Any], bool], times: int = 1) -> Cut:
         """Cut the connection of a command that matches, after its execution; its reply is lost.
@@ -166,6 +174,14 @@ class Proxy:
             time.sleep(self.delay_seconds)
         self._flow.wait()
 
+    def drop_cuts(self) -> None:
+        """Take back every order to cut."""
+        self._cuts, self._early_cuts = [], []
+
+    def shall_withhold(self, command: Command) -> bool:
+        """Say whether a connection ends before this command."""
+        return any(cut.applies(command, None) for cut in self._early_cuts)
+
     def shall_cut(self, command: Command, reply: Any) -> bool:
         """Say whether a connection ends with this reply."""
         return any(cut.applies(command, reply) for cut in self._cuts)
@@ -233,9 +249,11 @@ class Link:
 
     def _note_commands(self, chunk: bytes) -> bool:
         self._commands.feed(chunk)
+        whole = True
         while (command := self._commands.gets()) is not NOTHING:
             self._waiting.append(command)
-        return True
+            whole = not self._proxy.shall_withhold(command) and whole
+        return whole
 
     def _note_replies(self, chunk: bytes) -> bool:
         self._replies.feed(chunk)

@@ -1,0 +1,562 @@
+"""The faults, each with the proof that it did what it is meant to.  Runs in the harness's process.
+
+A fault is a context: it is done at the start, proved, and undone at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import redis
+from support import processes
+from support.payloads import encode, payload
+from support.waiting import wait_until
+
+from faults.world import Deed, Host, World
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterator
+
+    Act = Callable[[World, Any, random.Random, float], Iterator[bool]]
+
+#: so long a keeper may be silent without harm, and a little less
+SILENCE_SECONDS = 3.0
+_SPIN = "while True: pass"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of fault."""
+
+    kind: str
+    #: "host": something of one master; "network": its way to Redis; "redis": Redis, and so all
+    scope: str
+    #: how often it is drawn
+    weight: float
+    #: least and most seconds
+    hold: tuple[float, float]
+    act: Any
+    #: whether keepers cannot beat while it lasts
+    silences: bool = False
+    #: whether every process of the tree may end by it
+    ends_all: bool = False
+
+
+CATALOGUE: dict[str, Fault] = {}
+
+
+class Missed(Exception):
+    """There was nothing to do it to."""
+
+
+def fault(
+    kind: str,
+    scope: str,
+    weight: float,
+    hold: tuple[float, float] = (0, 0),
+    **traits: Any,
+) -> Callable[[Act], Act]:
+    """Put a function into the catalogue."""
+
+    def add(act: Act) -> Act:
+        CATALOGUE[kind] = Fault(kind, scope, weight, hold, contextmanager(act), **traits)
+        return act
+
+    return add
+
+
+def do(
+    world: World, kind: str, host: Host | None, rng: random.Random, hold: float, last: Callable[[float], object]
+) -> Deed:
+    """Do a fault, let it last, undo it; the deed that is noted tells whether it worked."""
+    what = CATALOGUE[kind]
+    hit: set[int] = set()
+    if host and what.ends_all:
+        hit = {process.pid for process in host.daemon.processes()}
+    number = host.number if host else None
+    deed = Deed(kind, number, time.monotonic(), hit=frozenset(hit), cuts_off=what.silences, worked=False)
+    world.deeds.append(deed)
+    try:
+        with what.act(world, host, rng, hold) as worked:
+            deed.worked = bool(worked)
+            last(hold if worked else 0)
+    except (AssertionError, Missed, ProcessLookupError, KeyError, redis.RedisError) as miss:
+        deed.missed = f"{type(miss).__name__}: {miss}".splitlines()[0]
+        deed.worked = False
+    deed.over = time.monotonic()
+    return deed
+
+
+def pause(seconds: float) -> None:
+    """Let a fault last."""
+    time.sleep(seconds)
+
+
+# Processes
+
+
+def _find(host: Host, role: str) -> int:
+    """Return a process; it may be about to come, as other fronts are at it, too."""
+    try:
+        return wait_until(lambda: host.daemon.pids().get(role), 3, role)  # type: ignore[return-value]
+    except AssertionError:
+        raise Missed(f"there is no {role}") from None
+
+
+def _kill(world: World, host: Host, role: str, number: signal.Signals) -> int:
+    """Send a signal to one process; note it before, as the effects may be quicker than we."""
+    pid = _find(host, role)
+    for deed in reversed(world.deeds):
+        if deed.host == host.number and deed.over > time.monotonic():
+            deed.hit |= {pid}
+            break
+    os.kill(pid, number)
+    return pid
+
+
+def _has_gone(pid: int, start: int | None) -> Callable[[], bool]:
+    return lambda: processes.start_of(pid) != start
+
+
+def _end(world: World, host: Host, role: str, number: signal.Signals, seconds: float = 5) -> Iterator[bool]:
+    """Send what ends a process, and see it gone."""
+    before = processes.start_of(_find(host, role))
+    pid = _kill(world, host, role, number)
+    wait_until(_has_gone(pid, before), seconds + 10, f"{role} has gone")
+    yield True
+
+
+def _child(rng: random.Random) -> str:
+    return f"child {rng.randrange(2)}"
+
+
+@fault("SIGKILL of a child", "host", 12)
+def kill_child(world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
+    yield from _end(world, host, _child(rng), signal.SIGKILL)
+
+
+@fault("SIGTERM of a child", "host", 4)
+def term_child(world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
+    yield from _end(world, host, _child(rng), signal.SIGTERM)
+
+
+@fault("SIGKILL of the keeper", "host", 4)
+def kill_keeper(world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    yield from _end(world, host, "keeper", signal.SIGKILL)
+
+
+@fault("SIGKILL of the forkserver", "host", 3)
+def kill_forkserver(world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    yield from _end(world, host, "forkserver", signal.SIGKILL)
+
+
+@fault("SIGTERM of keeper and forkserver", "host", 2)
+def term_helpers(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    """They ignore it."""
+    pids = [_find(host, role) for role in ("keeper", "forkserver")]
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+    yield True
+
+
+@fault("SIGKILL of the master", "host", 2.5, ends_all=True)
+def kill_master(world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    yield from _end(world, host, "master", signal.SIGKILL)
+
+
+@fault("SIGTERM of the master", "host", 2.5, ends_all=True)
+def stop_master(world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    yield from _end(world, host, "master", signal.SIGTERM, 10)
+
+
+@fault("SIGKILL of a whole tree", "host", 2.5, ends_all=True)
+def kill_tree(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    master = _find(host, "master")
+    start = processes.start_of(master)
+    host.daemon.kill_all(signal.SIGKILL)
+    wait_until(_has_gone(master, start), 10, "the tree has gone")
+    yield True
+
+
+@fault("SIGTERM of a whole tree", "host", 2, ends_all=True)
+def stop_tree(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    master = _find(host, "master")
+    start = processes.start_of(master)
+    host.daemon.kill_all(signal.SIGTERM)
+    wait_until(_has_gone(master, start), 20, "the tree has gone")
+    yield True
+
+
+def _frozen(host: Host, role: str) -> Iterator[bool]:
+    pid = _find(host, role)
+    os.kill(pid, signal.SIGSTOP)
+    look = wait_until(lambda: (p := processes.look(pid)) is None or p.state == "T", 5, f"{role} is frozen")
+    try:
+        yield bool(look)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+@fault("a child frozen beyond its lease", "host", 3, (6, 8))
+def freeze_child(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
+    yield from _frozen(host, _child(rng))
+
+
+@fault("the master frozen", "host", 1.5, (1, 7))
+def freeze_master(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    yield from _frozen(host, "master")
+
+
+@fault("the forkserver frozen", "host", 1, (1, 6))
+def freeze_forkserver(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    yield from _frozen(host, "forkserver")
+
+
+@fault("the keeper frozen for less than the lease", "host", 1.5, (0.5, 2))
+def freeze_keeper(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    yield from _frozen(host, "keeper")
+
+
+@fault("the keeper frozen beyond the lease", "host", 1, (7, 9), silences=True)
+def freeze_keeper_long(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    yield from _frozen(host, "keeper")
+
+
+@fault("a whole tree frozen beyond its lease", "host", 3, (7, 10), silences=True)
+def freeze_tree(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    pids = list(host.daemon.pids().values())
+    host.daemon.kill_all(signal.SIGSTOP)
+    try:
+        yield bool(pids)
+    finally:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+@fault("quiet, then resume", "host", 3, (0.3, 2))
+def quiet(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    os.kill(_find(host, "master"), signal.SIGUSR1)
+    try:
+        yield True
+    finally:
+        with suppress(ProcessLookupError, Missed):
+            os.kill(_find(host, "master"), signal.SIGCONT)
+
+
+@fault("one child quieted, then renewed", "host", 1.5, (0.3, 1))
+def quiet_child(world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
+    role = _child(rng)
+    pid = _kill(world, host, role, signal.SIGUSR1)
+    try:
+        yield True
+    finally:
+        with suppress(ProcessLookupError):
+            if host.daemon.pids().get(role) == pid:
+                os.kill(pid, signal.SIGTERM)
+
+
+@fault("rolling restart", "host", 3, (0, 2))
+def roll(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    os.kill(_find(host, "master"), signal.SIGUSR2)
+    yield True
+
+
+@fault("stacks asked for", "host", 1)
+def stacks(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    os.kill(_find(host, "master"), signal.SIGTTIN)
+    yield True
+
+
+# What a machine runs out of
+
+
+@fault("fork fails with EAGAIN", "host", 2, (0.5, 3))
+def no_fork(world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
+    assert host.pids
+    host.pids.set("pids.max", max(1, host.pids.get("pids.current") - 5))
+    before = host.pids.get("pids.events", "max")
+    try:
+        _kill(world, host, _child(rng), signal.SIGKILL)
+        wait_until(lambda: host.pids.get("pids.events", "max") > before, 5, "a fork has failed")
+        yield True
+    finally:
+        host.pids.set("pids.max", "max")
+
+
+@fault("no file descriptors left", "host", 2, (0.5, 2))
+def no_descriptors(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
+    pid = _find(host, _child(rng))
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, hard))
+    host.proxy.cut_all()  # it has to connect again, and cannot
+    try:
+        yield True
+    finally:
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@fault("the kernel's OOM killer", "host", 1, (1, 4))
+def out_of_memory(world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    """A job of this host's own queue takes more than its control group has, until it is taken for poisonous."""
+    assert host.memory
+    before = host.memory.get("memory.oom_control", "oom_kill")
+    world.generator.push_hog(host.queue)
+    wait_until(lambda: host.memory.get("memory.oom_control", "oom_kill") > before, 30, "the kernel has killed one")
+    yield True
+
+
+@fault("a full disk under the log", "host", 2, (0.5, 4))
+def full_disk(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    assert host.disk
+    try:
+        yield host.disk.fill()
+    finally:
+        host.disk.empty()
+
+
+@fault("both cores busy", "host", 1, (1, 4))
+def busy(_world: World, _host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    spinners = [subprocess.Popen([sys.executable, "-c", _SPIN]) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        yield True
+    finally:
+        for spinner in spinners:
+            spinner.kill()
+            spinner.wait()
+
+
+@fault("the clock of a host steps by an hour", "host", 2, (2, 5))
+def step_host_clock(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
+    assert host.clock
+    host.clock.step(rng.choice((-3600, 3600)))
+    try:
+        yield True
+    finally:
+        host.clock.step(0)
+
+
+# The way to Redis
+
+
+@fault("connections cut", "network", 6)
+def cut_all(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    host.proxy.cut_all()
+    yield True
+
+
+def _is(name: str) -> Callable[[list[bytes], object], bool]:
+    """Whether a command is of this kind; scripts are known by the keys they name."""
+    if name == "settle":
+        return lambda command, _: command[0] == b"EVALSHA" and command[3].startswith(b"settled:")
+    if name == "fetch":
+        return lambda command, reply: (
+            (command[0] == b"BLMOVE" and bool(reply))
+            or (command[0] == b"EVALSHA" and command[3].startswith(b"taken:") and command[4].startswith(b"queue:"))
+        )
+    if name == "wait":
+        return lambda command, _: command[0] == b"BLMOVE"
+    return lambda command, _: (
+        (command[0] == b"EVALSHA" and command[3].startswith(b"working:"))
+        or (command[0] in (b"LRANGE", b"LREM", b"RPUSH") and not command[1].startswith(b"queue:x"))
+    )
+
+
+def _cut(host: Host, what: str, when: str, times: int) -> Iterator[bool]:
+    order = host.proxy.cut_after if when == "after" else host.proxy.cut_before
+    cut = order(_is(what), times)
+    try:
+        yield cut.done.wait(6)
+    finally:
+        host.proxy.drop_cuts()
+
+
+@fault("cut after a fetch ran", "network", 5, (0, 1))
+def cut_after_fetch(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
+    yield from _cut(host, "fetch", "after", rng.randint(1, 3))
+
+
+@fault("cut before a fetch ran", "network", 3, (0, 1))
+def cut_before_fetch(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
+    yield from _cut(host, "fetch", "before", rng.randint(1, 3))
+
+
+@fault("cut after a settle ran", "network", 5, (0, 1))
+def cut_after_settle(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
+    yield from _cut(host, "settle", "after", rng.randint(1, 3))
+
+
+@fault("cut before a settle ran", "network", 3, (0, 1))
+def cut_before_settle(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
+    yield from _cut(host, "settle", "before", rng.randint(1, 3))
+
+
+@fault("cut while a dead child's jobs are put back", "network", 4, (0, 1))
+def cut_restore(world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
+    order = rng.choice((host.proxy.cut_after, host.proxy.cut_before))
+    cut = order(_is("restore"), rng.randint(1, 2))
+    try:
+        _kill(world, host, _child(rng), signal.SIGKILL)
+        yield cut.done.wait(6)
+    finally:
+        host.proxy.drop_cuts()
+
+
+@fault("half-open connections", "network", 3, (0.5, 8), silences=True)
+def half_open(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    host.proxy.black_hole()
+    try:
+        yield True
+    finally:
+        host.proxy.restore_flow()
+
+
+@fault("half-open connections, and a child killed", "network", 2, (0.5, 3), silences=True)
+def half_open_kill(world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
+    """Its armed waits live on at Redis, and take jobs for nobody."""
+    host.proxy.black_hole()
+    try:
+        _kill(world, host, _child(rng), signal.SIGKILL)
+        yield True
+    finally:
+        host.proxy.restore_flow()
+
+
+@fault("half-open connections, and a whole tree killed", "network", 1.5, (2, 6), silences=True, ends_all=True)
+def half_open_kill_tree(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    host.proxy.black_hole()
+    try:
+        host.daemon.kill_all(signal.SIGKILL)
+        yield True
+    finally:
+        host.proxy.restore_flow()
+
+
+@fault("connections refused", "network", 2, (0.5, 8), silences=True)
+def refuse(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    host.proxy.refuse()
+    try:
+        yield True
+    finally:
+        host.proxy.allow()
+
+
+@fault("latency of 1 to 500 ms", "network", 3, (1, 5), silences=True)
+def latency(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
+    host.proxy.delay(rng.choice((0.001, 0.005, 0.02, 0.1, 0.5)) / 2)  # in each direction
+    try:
+        yield True
+    finally:
+        host.proxy.delay(0)
+
+
+@fault("a partition", "network", 3, (1, 10), silences=True)
+def partition(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    assert host.network
+    host.network.pull()
+    try:
+        yield True
+    finally:
+        host.network.plug()
+
+
+# Redis
+
+
+@fault("Redis restarted", "redis", 4, (0.1, 2))
+def restart_redis(world: World, _host: None, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    world.server.stop()
+    try:
+        yield True
+    finally:
+        world.server.start()
+
+
+@fault("Redis killed", "redis", 4, (0.1, 4))
+def kill_redis(world: World, _host: None, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    world.server.kill()
+    try:
+        yield True
+    finally:
+        world.server.start()
+
+
+@fault("Redis frozen", "redis", 3, (0.5, 7))
+def freeze_redis(world: World, _host: None, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    world.server.pause()
+    try:
+        yield True
+    finally:
+        world.server.resume()
+
+
+@fault("Redis slow", "redis", 3, (1, 3))
+def slow_redis(world: World, _host: None, rng: random.Random, hold: float) -> Iterator[bool]:
+    """In gasps: it does nothing for a while, then a moment of work."""
+    until = time.monotonic() + hold
+    while time.monotonic() < until:
+        world.client.execute_command("CLIENT", "PAUSE", rng.randint(50, 400), "ALL")
+        pause(0.05)
+    yield True
+
+
+@fault("Redis out of memory", "redis", 3, (0.5, 3))
+def redis_out_of_memory(world: World, _host: None, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    world.client.config_set("maxmemory", 1)
+    try:
+        yield _is_refused(world, "OOM")
+    finally:
+        _insist(lambda: world.client.config_set("maxmemory", 0))
+
+
+@fault("Redis read-only", "redis", 3, (0.5, 3))
+def read_only_redis(world: World, _host: None, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    """A replica of nothing: it keeps what it has, and takes no writes."""
+    world.client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    try:
+        yield _is_refused(world, "READONLY")
+    finally:
+        _insist(lambda: world.client.execute_command("REPLICAOF", "NO", "ONE"))
+
+
+def _insist(call: Callable[[], object]) -> None:
+    """What undoes a fault must happen, though a connection may be stale."""
+
+    def succeeds() -> bool:
+        with suppress(redis.ConnectionError, redis.TimeoutError):
+            call()
+            return True
+        return False
+
+    wait_until(succeeds, 20, "Redis obeys")
+
+
+def _is_refused(world: World, why: str) -> bool:
+    try:
+        world.client.lpush("faults:probe", encode(payload("probe")))
+    except redis.RedisError as error:
+        return why in str(error) or why in type(error).__name__.upper() or "memory" in str(error)
+    return False
+
+
+@fault("the clock of Redis steps by an hour", "redis", 2, (2, 5))
+def step_redis_clock(world: World, _host: None, rng: random.Random, _hold: float) -> Iterator[bool]:
+    assert world.clock
+    by = rng.choice((-3600, 3600))
+    world.clock.step(by)
+    try:
+        wait_until(lambda: abs(world.client.time()[0] - time.time() - by) < 60, 5, "its clock has stepped")
+        yield True
+    finally:
+        world.clock.step(0)

@@ -1,0 +1,208 @@
+"""The harness: rounds of storm and calm, each in a world of its own, each judged.  The main thread."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import redis
+from support.waiting import wait_until
+
+from faults import world as worlds
+from faults.checker import Checker, Verdict, merge
+from faults.generator import Generator
+from faults.nemesis import Nemesis
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from faults.world import World
+
+ROUND_SECONDS = 60.0
+#: from the end of the last fault: what was under way to a dead process comes late, and is swept then
+STRANDED_SECONDS = 30.0
+#: suspects of crashes run one after the other
+CALM_SECONDS = 120.0
+PROBES = 8
+#: moved by nobody but the processes under attack
+_HELD = """
+local found = {}
+for _, key in ipairs(redis.call('KEYS', 'working:*')) do
+  for _, text in ipairs(redis.call('LRANGE', key, 0, -1)) do found[#found + 1] = key .. ' ' .. text end
+end
+return found
+"""
+
+
+@dataclass
+class Report:
+    """What came out of some rounds."""
+
+    seed: int
+    seconds: float = 0
+    verdict: Verdict = field(default_factory=Verdict)
+    #: kind of fault -> how often it was done, and worked
+    faults: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)
+    left_out: dict[str, str] = field(default_factory=dict)
+    #: the first violation: seconds since the start
+    caught_after: float | None = None
+
+
+def end_in_order() -> None:
+    """Let SIGTERM end the harness like Ctrl-C: everything is cleared up."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
+def run(
+    seed: int,
+    seconds: float,
+    *,
+    package: Path | None = None,
+    only: Sequence[str] = (),
+    round_seconds: float = ROUND_SECONDS,
+    stop_at_first: bool = False,
+    tell: Callable[[str], None] = print,
+) -> Report:
+    """Attack for so many seconds of storm; the calms come on top."""
+    report = Report(seed)
+    began = time.monotonic()
+    stormed, number = 0.0, 0
+    while stormed < seconds:
+        storm = min(round_seconds, seconds - stormed)
+        verdict = _round(report, seed * 1000 + number, storm, package, only, tell)
+        report.verdict = merge([report.verdict, verdict])
+        stormed, number = stormed + storm, number + 1
+        if verdict.violations and report.caught_after is None:
+            report.caught_after = time.monotonic() - began
+            if stop_at_first:
+                break
+    report.seconds = time.monotonic() - began
+    return report
+
+
+def _round(
+    report: Report, seed: int, storm: float, package: Path | None, only: Sequence[str], tell: Callable[[str], None]
+) -> Verdict:
+    with worlds.make(package, valkey=seed % 2 == 1) as world:
+        report.left_out = world.left_out
+        verdict = _attack(world, seed, storm, only)
+        for deed in world.deeds:
+            report.faults[deed.kind] += deed.worked
+            if not deed.worked:
+                report.missed[f"{deed.kind}: {deed.missed or 'no effect'}"] += 1
+        tell(
+            f"round {seed}: {verdict.accepted} jobs accepted, {verdict.runs} runs, {len(world.deeds)} faults, "
+            f"{sum(verdict.again.values())} run again, {verdict.poisoned} taken for poisonous, "
+            f"{len(verdict.violations)} violations"
+        )
+        for violation in verdict.violations[:20]:
+            tell(f"  {violation}")
+        return verdict
+
+
+def _attack(world: World, seed: int, storm: float, only: Sequence[str]) -> Verdict:
+    for host in world.hosts:
+        host.daemon.start()
+    for host in world.hosts:
+        host.daemon.wait_ready(seconds=30)
+    generator = world.generator = Generator(world, seed)
+    nemesis = Nemesis(world, seed, only)
+    world.watch()
+    generator.start()
+    nemesis.start()
+    until = time.monotonic() + storm
+    try:
+        while time.monotonic() < until and not nemesis.has_failed and generator.error is None:
+            time.sleep(0.1)
+    finally:
+        try:
+            nemesis.stop()
+        finally:
+            generator.stop()
+    stuck = calm(world)
+    verdict = Checker(world).judge()
+    verdict.violations[:0] = stuck
+    return verdict
+
+
+def calm(world: World) -> list[str]:
+    """After the storm: wait until nothing is left that could run; return what does not come to an end."""
+    found = []
+    for host in world.hosts:
+        _renew(host)
+    try:
+        for host in world.hosts:
+            host.daemon.wait_ready(seconds=40)
+    except AssertionError as error:
+        found.append(f"no recovery: {error}")
+    for host in world.hosts:
+        world.generator.probe(host.queue, PROBES)
+    waits: list[tuple[Callable[[], Any], float, str]] = [
+        (lambda: not _working(world), STRANDED_SECONDS, "working lists are empty"),
+        (lambda: not _waiting(world), CALM_SECONDS, "nothing waits that could run"),
+        (lambda: not _working(world), STRANDED_SECONDS, "working lists are empty again"),
+    ]
+    for look, seconds, what in waits:
+        try:
+            wait_until(look, seconds, what, poll=0.1)
+        except AssertionError as error:
+            held = [str(item)[:300] for item in (_working(world) or _waiting(world))[:5]]
+            found.append(f"stranded: {error} {held}\n{_describe(world)}")
+    return found
+
+
+def _describe(world: World) -> str:
+    return "\n".join(host.daemon.describe() for host in world.hosts)
+
+
+def _renew(host: worlds.Host) -> None:
+    """Resume a master that is quiet."""
+    with suppress(ProcessLookupError, KeyError):
+        host.daemon.signal(signal.SIGCONT)
+
+
+def _working(world: World) -> list[Any]:
+    held: Any = world.client.eval(_HELD, 0)
+    return list(held)
+
+
+def _waiting(world: World) -> list[Any]:
+    """What is in a queue, or due."""
+    now = time.time()
+    found: list[Any] = []
+    try:
+        for key in ("schedule", "retry"):
+            found += world.client.zrangebyscore(key, "-inf", now + 60)  # type: ignore[arg-type]
+        for name in world.client.smembers("queues"):  # type: ignore[union-attr]
+            found += world.client.lrange(f"queue:{name.decode()}", 0, 5)  # type: ignore[operator]
+    except redis.ConnectionError:
+        return ["Redis does not answer"]
+    return found
+
+
+def table(report: Report) -> str:
+    """Return the figures as the table of docs/reliability.md."""
+    verdict = report.verdict
+    lines = ["", "| fault | times | jobs run again |", "|---|---|---|"]
+    for kind, times in sorted(report.faults.items()):
+        lines.append(f"| {kind} | {times} | {verdict.again[kind]} |")
+    lines += [
+        "",
+        (
+            f"seed {report.seed}, {report.seconds:.0f} s in all: {verdict.accepted} jobs accepted, "
+            f"{verdict.doubtful} pushes in doubt, {verdict.refused} refused; {verdict.runs} runs, "
+            f"{verdict.ended} jobs ended, {verdict.failed} failures, {sum(verdict.again.values())} run again with a "
+            f"cause, {verdict.overlaps} of these while a cut-off owner ran on, {verdict.poisoned} taken for "
+            f"poisonous; {len(verdict.violations)} violations"
+        ),
+    ]
+    lines += [f"left out: {what}: {why}" for what, why in report.left_out.items()]
+    lines += [f"missed: {kind}: {times}" for kind, times in sorted(report.missed.items())]
+    return "\n".join(lines)

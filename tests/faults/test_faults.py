@@ -1,0 +1,55 @@
+"""The short part of the fault harness, in every run of the tests; `make faults` is the long one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from support.tools import tool
+
+from faults import bugs, harness, nemesis
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: always the same seeds here, so that a failure is the work of the change under test
+SEED = int(os.environ.get("FORKWORKER_FAULTS_SEED", "1"))
+SECONDS = float(os.environ.get("FORKWORKER_FAULTS_SECONDS", "60"))
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(400 + 4 * SECONDS)
+def test_no_fault_breaks_a_promise() -> None:
+    """Half of the storm on Redis, half on Valkey, whose clock can be set."""
+    tool("ip", "iproute2")
+    if shutil.which("faketime") is None:
+        tool("faketime", "faketime")
+
+    report = harness.run(SEED, SECONDS, round_seconds=SECONDS / 2)
+
+    print(harness.table(report))
+    assert report.verdict.violations == []
+    assert report.verdict.accepted > 1000
+    assert sum(report.faults.values()) > SECONDS / 4
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+def test_a_planted_bug_is_caught() -> None:
+    """One of `faults/bugs.py`, which hunts all of them by hand."""
+    assert bugs.hunt("the due are moved in two steps", SEED, seconds=60).caught_after is not None
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("name", bugs.BUGS)
+def test_a_bug_can_still_be_planted(name: str, tmp_path: Path) -> None:
+    """Where a line has changed that an edit names, the edit is to follow."""
+    assert bugs.plant(name, tmp_path) == tmp_path
+
+
+@pytest.mark.unit
+def test_a_seed_repeats_its_schedule_of_faults() -> None:
+    assert nemesis.show(7, steps=50) == nemesis.show(7, steps=50)
+    assert nemesis.show(7, steps=50) != nemesis.show(8, steps=50)
