@@ -35,6 +35,8 @@ def _transact(client: redis.Redis, commands: Sequence[Command]) -> None:
         raise PushFailed(f"Redis cannot be reached, nothing was accepted: {_told(error)}") from error
     try:
         replies = _exchange(connection, [("MULTI",), *commands, ("EXEC",)])
+    except redis.BusyLoadingError as error:  # a ConnectionError to redis-py, and yet an answer
+        raise PushFailed(f"Redis refused the push, nothing was accepted: {error}") from error
     except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
         raise PushInDoubt(
             f"the connection to Redis failed during a push ({_told(error)}): "
@@ -59,7 +61,7 @@ def _reply(connection: Any) -> Any:
     """Return the next reply; a refusal is one, too."""
     try:
         return connection.read_response()
-    except (redis.ResponseError, redis.exceptions.BusyLoadingError) as refusal:
+    except redis.ResponseError as refusal:
         return refusal
 
 

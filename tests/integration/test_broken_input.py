@@ -242,6 +242,8 @@ def assert_all_ran_as_promised(redis: redispy.Redis, records: Records, good: lis
     assert max((started[jid] for jid in good), default=0) <= 4, "again only beside a killer"
     assert {name: started[job["jid"]] for name, job in killers.items()} == dict.fromkeys(killers, 3)
     assert [name for name, case in JOBS.items() if case.home == "done" and not ended[str(case.job["jid"] or "")]] == []
+    last = {case.job["jid"] for case in JOBS.values() if case.home == "dead"}
+    assert {event.key for event in records.events("exhausted")} == last
     failed = sum(case.home != "done" for case in JOBS.values())
     assert redis.get("stat:failed") == str(failed).encode()
     assert redis.get("stat:processed") == str(len(good) + len(JOBS)).encode()

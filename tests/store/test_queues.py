@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from support.servers import free_port
+from support.servers import RedisServer, free_port
+from support.waiting import wait_until
 
 from forkworker.errors import PushFailed, PushInDoubt, StoreUnavailable
 from forkworker.store import queues
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
 
     import redis as redispy
     from support.proxy import Proxy
-    from support.servers import RedisServer
 
     Push = Callable[[redispy.Redis], None]
 
@@ -101,9 +103,9 @@ def test_a_connection_lost_before_the_end_of_the_transaction_accepts_none(
 ) -> None:
     """The client cannot know: it is in doubt all the same."""
     assert accepted
+    client_behind.connection_pool.connection_kwargs["socket_timeout"] = 0.2
     client_behind.ping()
     proxy.black_hole()
-    client_behind.connection_pool.connection_kwargs["socket_timeout"] = 0.2
 
     with pytest.raises(PushInDoubt):
         push(client_behind)
@@ -158,6 +160,31 @@ def test_where_nobody_listens_a_push_fails_at_once_and_is_not_in_doubt() -> None
 
     with pytest.raises(PushFailed, match="nothing was accepted"):
         push_two(client)
+
+
+def test_while_redis_loads_its_data_a_push_fails_and_is_not_in_doubt() -> None:
+    with RedisServer(config=["--key-load-delay", "20000"]) as server:  # it answers after each 2 MB
+        server.client().mset({f"key {n}": secrets.token_hex(100_000) for n in range(100)})
+        server.client().save()
+        server.stop()
+        starting = threading.Thread(target=server.start)
+        starting.start()
+        client = make_client(server.url)
+
+        def refusal() -> str:
+            try:
+                push_two(client)
+            except PushFailed as error:
+                return str(error)
+            return "accepted"
+
+        told = wait_until(lambda: (why := refusal()) and "cannot be reached" not in why and why, 30)
+
+        starting.join()
+        client.close()
+        assert "nothing was accepted" in told
+        assert "loading" in told
+        assert server.client().dbsize() == 100
 
 
 def test_a_failed_push_and_one_in_doubt_can_be_caught_together_and_told_apart() -> None:

@@ -172,3 +172,9 @@ def boom() -> None:
     """Fail."""
     note("start")
     raise ValueError("boom")
+
+
+@forkworker.on("exhausted")
+def tell(job: dict[str, Any], error: BaseException) -> None:
+    """Note a last failure."""
+    note("exhausted", job["jid"], str(error))
