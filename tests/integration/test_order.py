@@ -107,7 +107,7 @@ def test_weighted_queues_share_in_proportion_over_any_2000_jobs(
     for name, weight in weights.items():
         push_many(redis, "record", [[name]] * (1000 * weight + 500), queue=name)
     tree = daemon(children=2, concurrency=5, queues=[f"{name},{weight}" for name, weight in weights.items()])
-    tree.wait_until(lambda: sum(map(redis.llen, (f"queue:{name}" for name in weights))) == 0, 60)
+    tree.wait_until(lambda: sum(map(redis.llen, (f"queue:{name}" for name in weights))) == 0, 90)
     tree.wait_until(lambda: len(records.ends()) == 11_500, 10)
     started = [event.key for event in records.starts()]
     assert_shares(started[:10_000], weights)
