@@ -115,6 +115,7 @@ def _parser(argv: Sequence[str]) -> Parser:
     control.add_selection(_add(commands, "stop", "stop a master and all below it, and wait for the end", control.stop))
     status.add_arguments(_add(commands, "status", "show masters, children, running jobs, queues", status.run))
     health.add_arguments(_add(commands, "health", health.SUMMARY, health.run))
+    _add_doctor(commands, argv)
     _add_systemd_unit(commands, argv)
     _add_quickstart(commands, argv)
     return parser
@@ -141,6 +142,12 @@ def _add_systemd_unit(commands: _Commands, argv: Sequence[str]) -> None:
     parser.usage_code = ExitCode.CONFIGURATION
     if "systemd-unit" in argv:
         importlib.import_module("forkworker.cli.systemd_unit").add_arguments(parser)
+
+
+def _add_doctor(commands: _Commands, argv: Sequence[str]) -> None:
+    parser = _add(commands, "doctor", "look for what is wrong, and say what to do", _later("doctor"))
+    if "doctor" in argv:
+        importlib.import_module("forkworker.cli.doctor").add_arguments(parser)
 
 
 def _add_quickstart(commands: _Commands, argv: Sequence[str]) -> None:

@@ -23,15 +23,16 @@ class Server:
 
 def look(link: Link) -> Server:
     """Ask the server."""
-    info = _info(link)
+    told = info(link)
     return Server(
-        version=_version(info.get("redis_version", "")),
-        eviction=info.get("maxmemory_policy"),
-        is_persistent=True if info.get("aof_enabled") == "1" else _has_save_points(link, info),
+        version=_version(told.get("redis_version", "")),
+        eviction=told.get("maxmemory_policy"),
+        is_persistent=True if told.get("aof_enabled") == "1" else _has_save_points(link, told),
     )
 
 
-def _info(link: Link) -> dict[str, str]:
+def info(link: Link) -> dict[str, str]:
+    """Return what INFO tells; nothing to a user who may not ask."""
     text = (link.ask("INFO") or b"").decode("utf-8", "replace")
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
@@ -40,7 +41,7 @@ def _version(text: str) -> tuple[int, ...] | None:
     return tuple(int(part) for part in text.split(".") if part.isdigit()) or None
 
 
-def _has_save_points(link: Link, info: dict[str, str]) -> bool | None:
+def _has_save_points(link: Link, told: dict[str, str]) -> bool | None:
     """Tell whether snapshots are taken; INFO does not say, and CONFIG is closed at many hosters."""
-    answer = link.ask("CONFIG", "GET", "save") if "aof_enabled" in info else None
+    answer = link.ask("CONFIG", "GET", "save") if "aof_enabled" in told else None
     return bool(answer[1]) if answer else None

@@ -1,0 +1,1 @@
+"""What ``forkworker doctor`` knows of ailments: facts are gathered first, then judged by pure functions."""
