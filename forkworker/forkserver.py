@@ -12,15 +12,14 @@ import logging
 import os
 import signal
 import sys
-import threading
 import traceback
-from pathlib import Path
 
 from setproctitle import setproctitle
 
 from forkworker import apploader, child, client, clock, logs
 from forkworker.errors import ExitCode
 from forkworker.hooks import hooks
+from forkworker.leftovers import Leftovers
 from forkworker.settings import Settings
 from forkworker.store import connection
 from forkworker.unix import packets, signals
@@ -73,14 +72,17 @@ class ForkServer:
         with contextlib.suppress(OSError):  # another folder than the master's, if its name leads elsewhere by now
             os.chdir(settings.directory)
         client.settle_in(connection.real_url(settings.redis_url))
+        leftovers = Leftovers(settings.directory)
         try:
             if settings.preload:
-                for app in settings.apps:
-                    apploader.load_app(app, settings.directory, settings.apps_source)
+                with leftovers.watch():
+                    for app in settings.apps:
+                        apploader.load_app(app, settings.directory, settings.apps_source)
         except apploader.AppError as error:
             self._channel.send("failed", reason=str(error)[:2000], traceback=error.traceback[-MOST_TOLD:])
             return
-        _warn_of_leftovers(self._channel.fileno())
+        for line in leftovers.lines():
+            _log.warning("%s", line)
         gc.freeze()
         self._channel.send("loaded")
 
@@ -91,9 +93,10 @@ class ForkServer:
                 stream.flush()
         signals.block()
         try:
-            intermediate = os.fork()
-            if intermediate == 0:
-                self._be_intermediate(slot, channel, board)
+            with logs.held():
+                intermediate = os.fork()
+                if intermediate == 0:
+                    self._be_intermediate(slot, channel, board)
             status = os.waitstatus_to_exitcode(os.waitpid(intermediate, 0)[1])
             if status != 0:
                 self._channel.send("unforked", slot=slot, reason="the second fork failed: see the log")
@@ -130,36 +133,6 @@ class ForkServer:
         os.close(board)
         hooks.fire("after_fork")
         return child.run(self._settings, slot, packets.adopt(channel), view)
-
-
-def _warn_of_leftovers(channel: int) -> None:
-    """Name what the import left behind that does not survive a fork."""
-    threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
-    if threads:
-        _log.warning(
-            "the app started threads while it was imported, which children will not have: %s; "
-            "start them in the event 'startup', or use --no-preload",
-            ", ".join(threads),
-        )
-    sockets = [fd for fd in _open_sockets() if fd not in (0, 1, 2, channel)]
-    if sockets:
-        _log.warning(
-            "the app opened %d sockets while it was imported, which children would share: "
-            "open them in the event 'startup', or use --no-preload",
-            len(sockets),
-        )
-
-
-def _open_sockets() -> list[int]:
-    found = []
-    for link in Path("/proc/self/fd").iterdir():
-        try:
-            target = os.readlink(link)
-        except OSError:  # the descriptor of the listing itself
-            continue
-        if target.startswith("socket:"):
-            found.append(int(link.name))
-    return found
 
 
 if __name__ == "__main__":

@@ -9,11 +9,17 @@ from __future__ import annotations
 import json
 import logging
 import os
+from contextlib import contextmanager
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = "forkworker"
 #: not sys.stderr, which a job may close or replace
 _STDERR = 2
+_HOLD_SECONDS = 0.1
 _CONTROL = {c: f"\\x{c:02x}" for c in [*range(32), *range(127, 160)]} | {10: "\\n", 9: "\\t", 13: "\\r"}
 # line and paragraph separators, and what turns the direction of text
 _CONTROL |= {c: f"\\u{c:04x}" for c in [0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]}
@@ -98,3 +104,19 @@ def adopt_root(level: str) -> None:
     if not root.handlers:
         root.handlers[:] = logging.getLogger(ROOT).handlers
         root.setLevel(level.upper())
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Keep the app's threads from logging, for a fork: a line half written would be so for ever in the child.
+
+    There logging makes all locks anew.  Where a lock is not to be had in time, a handler waits for another, say,
+    nothing is worse than without.
+    """
+    handlers = [handler for known in logging._handlerList if (handler := known())]  # type: ignore[attr-defined]  # noqa: SLF001
+    taken = [lock for handler in handlers if (lock := handler.lock) and lock.acquire(timeout=_HOLD_SECONDS)]
+    try:
+        yield
+    finally:
+        for lock in reversed(taken):
+            lock.release()

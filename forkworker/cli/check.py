@@ -12,6 +12,7 @@ from forkworker.apploader import AppError, load_app
 from forkworker.cli import output
 from forkworker.cli.run import NO_APP, add_arguments, flags, load_settings
 from forkworker.errors import ConfigurationError, ExitCode
+from forkworker.leftovers import Leftovers
 from forkworker.unix import leash
 
 if TYPE_CHECKING:
@@ -25,11 +26,14 @@ __all__ = ["add_arguments", "run"]
 def run(args: Namespace) -> int:
     """Report all problems, or what was loaded."""
     settings, problems = _load_settings(args)
-    failures = _load_apps(args)
+    leftovers = Leftovers(str(config.working_directory()))
+    with leftovers.watch():
+        failures = _load_apps(args)
     for failure in failures:
         sys.stderr.write(output.printable_lines(failure.traceback))
     output.complain([*problems, *map(str, failures)])
     if settings and not problems and not failures:
+        output.complain(leftovers.lines() if settings.preload else ())
         output.say(_summary(settings))
         return _leave(ExitCode.OK)
     return _leave(ExitCode.CONFIGURATION)
