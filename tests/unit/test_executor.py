@@ -101,8 +101,8 @@ def _nothing_of_a_job_is_left_in_the_thread() -> Iterator[None]:
 def nothing() -> None: ...
 
 
-def raiser(error: BaseException | type[BaseException]) -> Callable[[], None]:
-    def function() -> None:
+def raiser(error: BaseException | type[BaseException]) -> Callable[..., None]:
+    def function(*_: Any, **__: Any) -> None:
         raise error
 
     return function
@@ -344,6 +344,19 @@ def test_an_error_that_defends_itself_is_a_failure_like_any_other(world: World, 
 
     assert outcome.kind == "retry"
     assert "cannot be shown" in outcome.error
+
+
+def test_where_no_verdict_can_be_reached_the_payload_is_buried_as_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather that than a job thread that ends, or a payload that stays in the working list."""
+    monkeypatch.setattr(executor.retry, "decide", raiser(MemoryError()))
+    world.register(raiser(ValueError("boom")))
+
+    outcome = world.run_bytes(b'{"class": "work"}')
+
+    assert isinstance(outcome, Outcome)
+    assert (outcome.kind, outcome.new_payload, outcome.score) == ("bury", b'{"class": "work"}', NOW)
 
 
 # The last failure
