@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Protocol
 
@@ -24,13 +25,9 @@ class SystemClock:
     CLOCK_BOOTTIME also runs while the machine is suspended: other hosts' patience with us does, too.
     """
 
-    def now(self) -> float:
-        """Return seconds since the epoch."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Return seconds since boot, time in suspend included."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    # Asked several times for each job: without a frame of Python's that takes half as long.
+    now = staticmethod(time.time)
+    monotonic = staticmethod(functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME))
 
 
 def sleep(seconds: float) -> None:

@@ -6,15 +6,22 @@ terminal.  Each line names its speaker in the same way: ``child=2 pid=4711``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import select
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from forkworker.clock import SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    #: a message, and its fields for a log of JSON objects
+    Entry = tuple[str, dict[str, Any]]
 
 ROOT = "forkworker"
 #: not sys.stderr, which a job may close or replace
@@ -49,10 +56,15 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; a traceback is folded into it."""
-        line = f"{_instant(record)} {record.levelname} {self._who} {clean(cut(record.getMessage()))}"
+        line = self.line(_instant(record.created), record.levelname, record.getMessage(), {})
         if record.exc_info:
             line += " | " + clean(cut(self.formatException(record.exc_info)))
         return line
+
+    def line(self, instant: str, level: str, message: str, _fields: dict[str, Any]) -> str:
+        """Return a line from its parts."""
+        text = cut(message)
+        return f"{instant} {level} {self._who} {text if text.isprintable() else clean(text)}"
 
 
 class JsonFormatter(logging.Formatter):
@@ -64,28 +76,48 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        fields = {"time": _instant(record), "level": record.levelname, **self._who, "message": cut(record.getMessage())}
-        fields |= getattr(record, "fields", {})
+        fields = getattr(record, "fields", {})
         if record.exc_info:
-            fields["traceback"] = cut(self.formatException(record.exc_info))
-        return json.dumps(fields)
+            fields = {**fields, "traceback": cut(self.formatException(record.exc_info))}
+        return self.line(_instant(record.created), record.levelname, record.getMessage(), fields)
+
+    def line(self, instant: str, level: str, message: str, fields: dict[str, Any]) -> str:
+        """Return a line from its parts."""
+        return json.dumps({"time": instant, "level": level, **self._who, "message": cut(message), **fields})
 
 
-def _instant(record: logging.LogRecord) -> str:
-    when = datetime.fromtimestamp(record.created, timezone.utc)
-    return when.strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(record.msecs):03d}Z"
+def _instant(seconds: float) -> str:
+    when = datetime.fromtimestamp(int(seconds), timezone.utc)
+    return f"{when:%Y-%m-%dT%H:%M:%S}.{int(seconds % 1 * 1000):03d}Z"
 
 
 class _Writer(logging.Handler):
     """Writes each line by one system call, so that lines of several processes do not mix."""
 
+    formatter: TextFormatter | JsonFormatter
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            os.write(_STDERR, (self.format(record) + "\n").encode("utf-8", "replace"))
-        except OSError:
-            pass  # a full disk or a closed terminal must not stop the work
+            self._write((self.format(record) + "\n").encode("utf-8", "replace"))
         except Exception:  # noqa: BLE001 - a wrong log call is not the job's failure
             self.handleError(record)
+
+    def emit_many(self, level: str, entries: Iterable[Entry]) -> None:
+        """Write lines of this moment, several at once, as many as stay whole in a pipe."""
+        instant = _instant(SystemClock.now())
+        chunk = b""
+        for message, fields in entries:
+            line = self.formatter.line(instant, level, message, fields).encode("utf-8", "replace") + b"\n"
+            if chunk and len(chunk) + len(line) > select.PIPE_BUF:
+                self._write(chunk)
+                chunk = b""
+            chunk += line
+        self._write(chunk)
+
+    @staticmethod
+    def _write(text: bytes) -> None:
+        with contextlib.suppress(OSError):  # a full disk or a closed terminal must not stop the work
+            os.write(_STDERR, text)
 
 
 def configure(level: str, form: str, speaker: str) -> None:
@@ -96,6 +128,14 @@ def configure(level: str, form: str, speaker: str) -> None:
     logger.handlers[:] = [handler]
     logger.setLevel(level.upper())
     logger.propagate = False
+
+
+def sole_writer(logger: logging.Logger) -> _Writer | None:
+    """Return our handler if all that a logger says goes to it alone, as it is; None if others arranged for more."""
+    ours = logging.getLogger(ROOT)
+    handler = ours.handlers[0] if len(ours.handlers) == 1 else None
+    is_plain = not (logger.handlers or logger.filters or ours.filters or ours.propagate)
+    return handler if is_plain and isinstance(handler, _Writer) and not handler.filters else None
 
 
 def adopt_root(level: str) -> None:

@@ -31,11 +31,11 @@ class Chain:
         """Take a middleware out again; raises ValueError if it is not in."""
         self._links.remove(middleware)
 
-    def run(self, job: dict[str, Any], innermost: Callable[[], Any]) -> Any:
-        """Call the innermost through all links."""
+    def run(self, job: dict[str, Any], innermost: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call the innermost, with its arguments, through all links."""
         if not self._links:
-            return innermost()
-        call = innermost
+            return innermost(*args, **kwargs)
+        call = functools.partial(innermost, *args, **kwargs)
         for link in reversed(self._links):
             call = functools.partial(link, job, call)
         return call()

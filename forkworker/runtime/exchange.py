@@ -10,7 +10,7 @@ import collections
 import logging
 import os
 import threading
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from forkworker.errors import ExitCode, IdentityTaken, StoreUnavailable
@@ -18,6 +18,7 @@ from forkworker.runtime.ledger import Ledger
 from forkworker.runtime.openings import Openings
 from forkworker.runtime.order import Order, Plan
 from forkworker.runtime.outcome import Ended, Interrupted, NotStarted, Outcome
+from forkworker.runtime.pace import Pace
 from forkworker.runtime.waiting import Alarm, Catch, Waits
 from forkworker.store import working
 from forkworker.store.connection import Link
@@ -81,6 +82,7 @@ class Exchange:
         self._look_again_at = 0.0
         self._pause = _FIRST_PAUSE_SECONDS
         self._still = self._over = self._is_reached = False
+        self._pace = Pace(clock)
         self._interrupted: set[Unit] = set()
         #: identities under which a command may still be on its way
         self._left_behind: list[str] = []
@@ -148,11 +150,8 @@ class Exchange:
 
     def _gather(self) -> None:
         """Take in what the job threads have ended."""
-        while True:
-            try:
-                ended = self._ended.get_nowait()
-            except Empty:
-                return
+        for _ in range(self._ended.qsize()):
+            ended = self._ended.get_nowait()
             if isinstance(ended, Outcome):
                 self._ledger.add(ended)
             elif isinstance(ended, Interrupted):
@@ -229,7 +228,7 @@ class Exchange:
             if known[name, payload] > 0:
                 known[name, payload] -= 1
             elif self._hand.room:
-                self._hand.take(payload, queue, name, permit)
+                self._hand.take([payload], queue, name, permit)
 
     def _lost_touch(self, why: str) -> None:
         """Redis is away: jobs go on, outcomes wait here, nothing is fetched."""
@@ -266,6 +265,7 @@ class Exchange:
         over, counted = self._ledger.confirm(flags)
         for outcome in over:
             self._hand.forget(outcome.unit)
+        self._pace.note(len(counted))
         self._report(counted)
         self._board.count_settled(len(counted))
         if len(over) < len(flags):
@@ -276,14 +276,12 @@ class Exchange:
     def _take(self, plan: Plan, fetched: list[list[bytes]], permit: int) -> None:
         self._order.note(plan, [len(payloads) for payloads in fetched])
         for queue, payloads in zip(plan.queues, fetched, strict=False):
-            name = keys.working(self._identity, queue)
-            for payload in payloads:
-                self._hand.take(payload, queue, name, permit)
+            self._hand.take(payloads, queue, keys.working(self._identity, queue), permit)
 
     def _catch(self, catches: list[Catch]) -> None:
         for catch in catches:
             name = keys.working(self._identity, catch.queue)
-            self._hand.take(catch.payload, catch.queue, name, catch.permit)
+            self._hand.take([catch.payload], catch.queue, name, catch.permit)
 
     # How much, and from where.
 
@@ -302,7 +300,8 @@ class Exchange:
         """How many payloads to fetch now: none while every queue is waited on."""
         if self._in_doubt or self._waits.all_armed or not self._may_take():
             return 0
-        return max(0, min(self._settings.concurrency - self._active(), self._hand.room - len(self._settings.queues)))
+        wanted = self._settings.concurrency + self._pace.ahead - self._active()
+        return max(0, min(wanted, self._hand.room - len(self._settings.queues)))
 
     def _wait_or_not(self) -> None:
         """After a fetch: with threads still free all queues were empty, so wait on them; else do not."""
@@ -326,6 +325,7 @@ class Exchange:
         for unit in reversed(unstarted):
             if self._is_permitted(unit) and self._hand.claim(unit):
                 self._ledger.add(Outcome(unit, "back"))
+                self._pace.forget()
 
     def _rest(self) -> None:
         """Nothing to settle and nothing to fetch: sleep until that changes."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import logging
 import os
 import sys
@@ -120,7 +119,7 @@ def perform(found: Job[..., Any], job: dict[str, Any], current: CurrentJob, shie
     token = context.set_current(current)
     try:
         with shield or contextlib.nullcontext():
-            value = middleware.server.run(job, functools.partial(found.function, *args, **kwargs))
+            value = middleware.server.run(job, found.function, *args, **kwargs)
             if isinstance(value, CoroutineType):
                 value.close()
                 raise TypeError(f"{found.name} returned a coroutine, which nobody runs: call asyncio.run() in the job")

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 from forkworker.unix.board import Board, State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from forkworker.clock import Clock
+
+
+# An enum's members are slow to look up, and these are for each job.
+_FREE, _TAKEN, _ENDED = int(State.FREE), int(State.TAKEN), int(State.ENDED)
 
 
 class Unit:
@@ -19,7 +25,7 @@ class Unit:
 
     __slots__ = ("entry", "payload", "permit", "queue", "taken_at", "working")
 
-    def __init__(self, *, payload: bytes, queue: str, working: str, entry: int, permit: int, taken_at: float) -> None:
+    def __init__(self, payload: bytes, queue: str, working: str, entry: int, permit: int, taken_at: float) -> None:
         self.payload = payload
         self.queue = queue
         #: name of the working list that it stands in
@@ -55,19 +61,20 @@ class Hand:
         """Units that no job thread has claimed, the oldest first."""
         return list(self._unstarted)
 
-    def take(self, payload: bytes, queue: str, working: str, permit: int) -> None:
-        """Note a payload that was fetched, and offer it to the job threads."""
-        entry = self._free.pop()
-        now = self._clock.monotonic()
-        unit = Unit(payload=payload, queue=queue, working=working, entry=entry, permit=permit, taken_at=now)
-        self._board.put(entry, self._queue_numbers[queue], payload)
-        self.units[entry] = unit
-        self._unstarted[unit] = None
-        self.ready.put(unit)
+    def take(self, payloads: Iterable[bytes], queue: str, working: str, permit: int) -> None:
+        """Note payloads that were fetched from a queue, and offer them to the job threads."""
+        now, number = self._clock.monotonic(), self._queue_numbers[queue]
+        for payload in payloads:
+            entry = self._free.pop()
+            unit = Unit(payload, queue, working, entry, permit, now)
+            self._board.put(entry, number, payload)
+            self.units[entry] = unit
+            self._unstarted[unit] = None
+            self.ready.put(unit)
 
     def forget(self, unit: Unit) -> None:
         """Strike out a unit that was settled, or is no longer ours."""
-        self._board.set_state(unit.entry, State.FREE)
+        self._board.set_state(unit.entry, _FREE)
         del self.units[unit.entry]
         self._free.append(unit.entry)
 
@@ -84,9 +91,9 @@ class Hand:
         permit = self._board.start(unit.entry, thread, now)
         if permit == unit.permit and self._board.lease_until > self._clock.monotonic():
             return True
-        self._board.set_state(unit.entry, State.TAKEN)
+        self._board.set_state(unit.entry, _TAKEN)
         return False
 
     def end(self, unit: Unit) -> None:
         """Mark a started unit as ended; it stays in hand until it is settled."""
-        self._board.set_state(unit.entry, State.ENDED)
+        self._board.set_state(unit.entry, _ENDED)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from forkworker.store.connection import Command
 
 #: jobs settled by one script
-MOST_SETTLED = 100
+MOST_SETTLED = 250
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +57,8 @@ class Ledger:
         One whose next home could not take it waits to be sent again.
         """
         sent, self._sent, self.command = self._sent, [], None
+        if flags.count(working.SETTLED) == len(sent):
+            return sent, sent
         over, counted = [], []
         for outcome, flag in zip(sent, flags, strict=True):
             if flag == working.NO_HOME:

@@ -17,10 +17,14 @@ class Shield:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._body_of = 0
+        self._thread = self._body_of = 0
 
     def __enter__(self) -> None:
-        self._body_of = threading.get_ident()
+        self._body_of = self._thread or self._learn()
+
+    def _learn(self) -> int:
+        self._thread = threading.get_ident()
+        return self._thread
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         # after this an interruption comes too late, and is not sent

@@ -6,7 +6,7 @@ Returns commands, not results, so that the exchange can send several in one roun
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from forkworker.store import scripts
 from forkworker.store.sets import DEAD_SECONDS, MOST_DEAD
@@ -58,9 +58,19 @@ def settle(identity: str, number: int, settlements: Sequence[Settlement], now: f
     places = list({(s.working, s.queue): None for s in settlements})
     pairs = [key for working, queue in places for key in (working, keys.queue(queue))]
     index = {place: i for i, place in enumerate(places, 1)}
-    args: list[object] = [number, now, MOST_DEAD, DEAD_SECONDS, DAILY_COUNTER_SECONDS]
+    args: list[Any] = [number, now, MOST_DEAD, DEAD_SECONDS, DAILY_COUNTER_SECONDS]
+    run, length_at = None, 0
     for s in settlements:
-        args += (s.kind, index[s.working, s.queue], s.payload, s.new_payload, repr(float(s.score)))
+        place = index[s.working, s.queue]
+        if s.kind != "done":
+            args += (s.kind, place, s.payload, s.new_payload, repr(float(s.score)))
+            run = None
+        elif run == place:
+            args.append(s.payload)
+            args[length_at] += 1
+        else:
+            run, length_at = place, len(args) + 2
+            args += ("done", place, 1, s.payload)
     return scripts.call("settle", [keys.settled(identity), keys.RETRY, keys.DEAD, *counters, *pairs], args)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from forkworker.settings import Settings
 
 #: room on the board beyond one running and one waiting payload for each thread
-_SPARE_ENTRIES = 64
+_SPARE_ENTRIES = 264
 
 
 class ChildHandle:

@@ -72,6 +72,10 @@ class State(IntEnum):
     ENDED = 3
 
 
+# An enum's members are slow to look up, and these are for each job.
+_TAKEN, _STARTED = int(State.TAKEN), int(State.STARTED)
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One entry of the hand table, as others read it."""
@@ -122,7 +126,8 @@ class Board:
     def __init__(self, descriptor: int) -> None:
         self._map = mmap.mmap(descriptor, 0)
         view = memoryview(self._map)
-        self._u8, self._u32, self._u64 = view, view.cast("I"), view.cast("Q")
+        self._u8, self._u16 = view, view.cast("H")
+        self._u32, self._u64 = view.cast("I"), view.cast("Q")
         self._f64 = view.cast("d")
         if self._u32[_U32_MAGIC] != _MAGIC or self._u32[_U32_VERSION] != VERSION:
             raise ValueError("this memory is no board of this version")
@@ -139,7 +144,7 @@ class Board:
     def close(self) -> None:
         """Give the memory back."""
         self.tally.close()
-        for view in (self._states, self._f64, self._u64, self._u32, self._u8):
+        for view in (self._states, self._f64, self._u64, self._u32, self._u16, self._u8):
             view.release()
         self._map.close()
 
@@ -285,23 +290,26 @@ class Board:
     def put(self, entry: int, queue: int, payload: bytes) -> None:
         """Fill a free entry; its state is set last."""
         offset = self._records + entry * _RECORD_BYTES
-        sequence = (self._u32[offset // 4] + 1) & 0xFFFFFFFF
-        digest = b"" if len(payload) <= INLINE_BYTES else key(payload)
-        _RECORD.pack_into(self._map, offset, sequence, 0, queue, len(payload), 0.0, digest)
-        head = payload[:INLINE_BYTES]
+        length = len(payload)
+        self._u32[offset // 4] = (self._u32[offset // 4] + 1) & 0xFFFFFFFF
+        self._u16[offset // 2 + 3] = queue
+        self._u32[offset // 4 + 2] = length
         start = offset + _RECORD.size
-        self._u8[start : start + len(head)] = head
-        self._states[entry] = State.TAKEN
+        if length > INLINE_BYTES:
+            self._u8[start - 20 : start] = key(payload)
+            payload = payload[:INLINE_BYTES]
+        self._u8[start : start + len(payload)] = payload
+        self._states[entry] = _TAKEN
 
     def start(self, entry: int, thread: int, now: float) -> int:
         """Mark an entry as started and return the permit, read after that."""
         offset = self._records + entry * _RECORD_BYTES
-        struct.pack_into("=H", self._map, offset + 4, thread)
-        self._f64[(offset + 16) // 8] = now
-        self._states[entry] = State.STARTED
+        self._u16[offset // 2 + 2] = thread
+        self._f64[offset // 8 + 2] = now
+        self._states[entry] = _STARTED
         return self._u64[_U64_PERMIT]
 
-    def set_state(self, entry: int, state: State) -> None:
+    def set_state(self, entry: int, state: int) -> None:
         """Move an entry on."""
         self._states[entry] = state
 
@@ -331,4 +339,8 @@ class Board:
         if self._u32[offset // 4] != sequence:
             return None
         head = raw[_RECORD.size : _RECORD.size + min(length, INLINE_BYTES)]
+        # what `put` and `start` have not written yet is of the payload before
+        sha1 = b"" if length <= INLINE_BYTES else sha1
+        if state is State.TAKEN:
+            thread, started_at = 0, 0.0
         return Record(state, thread, queue, started_at, head, length, sha1)

@@ -42,7 +42,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-_scan = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+_scan = json.JSONDecoder(parse_constant=_refuse_constant).scan_once  # type: ignore[attr-defined]
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
@@ -66,9 +66,11 @@ def decode(payload: bytes) -> Fields:
     try:
         # twice as fast as json.loads, which first looks for the encoding; UTF-8 is Sidekiq's
         text = payload.decode("utf-8", "surrogatepass").strip()
-        fields, end = _scan(text)
+        fields, end = _scan(text, 0)
         if end != len(text):
             raise MalformedPayload("not JSON: something follows the object")
+    except StopIteration as error:
+        raise MalformedPayload(f"not JSON: nothing of it at character {error.value}") from None
     except (ValueError, RecursionError) as error:
         raise MalformedPayload(f"not JSON: {error}") from error
     if not isinstance(fields, dict):

@@ -215,8 +215,8 @@ def test_neighbours_of_a_poisonous_job_end_well(daemon: MakeDaemon, redis: redis
     tree = daemon(children=2, concurrency=3)
     poison = push(redis, "die")
     jids = push_many(redis, "record", [[number, 0.02] for number in range(60)])
-    tree.wait_until(lambda: set(records.ended()) == set(jids), 20)
-    tree.wait_until(lambda: redis.zcard("dead") == 1, 15)
+    tree.wait_until(lambda: set(records.ended()) == set(jids), 45)
+    tree.wait_until(lambda: redis.zcard("dead") == 1, 45)
     assert places(redis) == {poison: 1}
     tree.wait_ready()
     tree.stop()
@@ -230,8 +230,8 @@ def test_jobs_that_crash_together_run_apart_before_one_is_buried(
     good = push_many(redis, "record", [[number, 0.5] for number in range(2)], queue="high")
     poison = push(redis, "die", [0.2], queue="low")
     good += push_many(redis, "record", [[number, 0.5] for number in range(3)], queue="low")
-    tree.wait_until(lambda: set(records.ended()) == set(good), 30)
-    tree.wait_until(lambda: redis.zcard("dead") == 1, 15)
+    tree.wait_until(lambda: set(records.ended()) == set(good), 60)
+    tree.wait_until(lambda: redis.zcard("dead") == 1, 45)
     assert places(redis) == {poison: 1}
     assert records.started()[poison] == 3
     tree.wait_ready()

@@ -138,3 +138,19 @@ def test_idle_tree_starts_a_job_at_once_and_asks_nothing_meanwhile(
     # Two children, a keeper: beats each 5 s, one look at the schedule each second, and waits that expire.
     assert (commands() - before) / 3 <= 20
     tree.stop()
+
+
+def test_what_was_read_ahead_of_a_long_job_goes_back_in_order(
+    daemon: MakeDaemon, redis: redispy.Redis, records: Records
+) -> None:
+    """At its pace a child takes more than it has threads; when those are kept busy, others may have it."""
+    tree = daemon(children=1, concurrency=1)
+    jids = push_many(redis, "record", [[number] for number in range(1500)])
+    slow = push(redis, "record", ["slow", 3])
+    late = push_many(redis, "record", [[number] for number in range(300)])
+    tree.wait_until(lambda: records.running() == {slow}, 30)
+    tree.wait_until(lambda: redis.llen("queue:default") == len(late), 1.5, "what was read ahead is back")
+    tree.wait_until(lambda: set(records.ended()) == {*jids, slow, *late}, 30)
+    assert [event.jid for event in records.starts()] == [*jids, slow, *late]
+    assert redis.keys("recovered:*") == []
+    tree.stop()

@@ -52,7 +52,7 @@ def hand(board: Board, clock: FakeClock) -> Hand:
 
 
 def take(hand: Hand, board: Board, payload: bytes = b"x", queue: str = "low") -> Unit:
-    hand.take(payload, queue, f"working:w:{queue}", board.start_permit)
+    hand.take([payload], queue, f"working:w:{queue}", board.start_permit)
     return hand.unstarted[-1]
 
 
@@ -110,7 +110,7 @@ def test_of_two_sides_that_claim_at_once_one_gets_each_unit(clock: FakeClock) ->
     hand = Hand(board, ("q",), clock)
     units = []
     for _ in range(count):
-        hand.take(b"x", "q", "w", 0)
+        hand.take([b"x"], "q", "w", 0)
     units = hand.unstarted
     claimed: list[list[Unit]] = [[], []]
     begin = threading.Barrier(2)
