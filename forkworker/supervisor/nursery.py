@@ -79,6 +79,8 @@ class Nursery:
     def spawn_beside(self, slot: int, gate: Gate, generation: int) -> bool:
         """Have a child forked that is to take a slot over; False if that cannot be asked for now."""
         self._fleet.incoming = self._ask_for(slot, gate, generation)
+        if self._fleet.incoming is None:
+            self._fleet.replace_from = self._clock.monotonic() + NO_RESOURCES_PAUSE_SECONDS
         return self._fleet.incoming is not None
 
     def _ask_for(self, slot: int, gate: Gate, generation: int) -> ChildHandle | None:
