@@ -146,8 +146,6 @@ class Keeper:
         if now >= self._due["beat"] or self._has_new():
             self._due["beat"] = now + self._settings.beat_seconds
             self._beat_all()
-            self._numbers.collect(self._living())
-            self._health.measure()
         self._restore_gone()
         if self._leave_by is not None:
             return self._leave()
@@ -230,6 +228,9 @@ class Keeper:
         for charge in self._living():
             for name in self._beats.beat(charge):
                 self._channel.send("signal", pid=charge.pid, name=name)
+        self._numbers.collect(self._living())
+        self._numbers.publish(self._link, self._clock.now())
+        self._health.measure()
 
     def _rescue_stuck(self) -> None:
         for charge in self._living():
@@ -320,6 +321,7 @@ class Keeper:
             select.select([], [], [], LAST_LINGER_SECONDS)
         for identity, (queues, _) in list(self._lingering.items()):
             self._sweep(identity, queues)
+        self._numbers.publish(self._link, self._clock.now())
         return 0.0
 
     def _is_over(self) -> bool:

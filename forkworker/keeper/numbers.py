@@ -8,12 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from forkworker.unix.tally import COUNTS, OTHER
+from forkworker.store import metrics
+from forkworker.store.metrics import SLOTS, Deed
+from forkworker.unix.tally import COUNTS, FIRST_BOUND, MICROSECONDS, OTHER, OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from forkworker.keeper.charge import Charge
+    from forkworker.store.connection import Link
     from forkworker.store.orphans import Restored
     from forkworker.unix.tally import Tally
 
@@ -43,7 +46,7 @@ class Numbers:
         self._jobs: dict[str, list[int]] = {}
         self._crashed = self._left_in_order = 0
         self._put_back = self._recovered = self._buried = 0
-        #: what was added since ``take_news``
+        #: what was added since ``publish``
         self._news: dict[str, list[int]] = {}
 
     def collect(self, charges: Iterable[Charge]) -> None:
@@ -74,16 +77,31 @@ class Numbers:
             buried=self._buried,
         )
 
-    def take_news(self) -> dict[str, list[int]]:
-        """Return what was counted since the last time, by name."""
+    def publish(self, link: Link, now: float) -> None:
+        """Add what is new to Sidekiq's metrics; where the reply is lost it is rather not counted than twice."""
         news, self._news = self._news, {}
-        return news
+        if news:
+            metrics.add(link, [_deed(name, counts) for name, counts in news.items() if name[:1] != "("], now)
 
     def _add(self, tally: Tally) -> None:
         for name, added in tally.collect():
             kept = name if name in self._jobs or len(self._jobs) < MOST_NAMES else OTHER
             _add_to(self._jobs, kept, added)
             _add_to(self._news, kept, added)
+
+
+def _deed(name: str, counts: list[int]) -> Deed:
+    """Return it in Sidekiq's terms: its shortest runs are those of less than 20 ms."""
+    done, failures = counts[0], sum(counts[1 : len(OUTCOMES) - 1])
+    slots = counts[FIRST_BOUND:]
+    shortest = len(slots) - SLOTS + 1
+    return Deed(
+        name=name,
+        runs=done + failures,
+        failures=failures,
+        milliseconds=counts[MICROSECONDS] // 1000,
+        slots=[sum(slots[:shortest]), *slots[shortest:]],
+    )
 
 
 def _add_to(sums: dict[str, list[int]], name: str, added: list[int]) -> None:

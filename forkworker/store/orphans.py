@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from forkworker.store.connection import Commands, Link
 
 #: the scripts that a keeper's connection must have loaded
-SCRIPTS = ("beat", "due", "promote", "restore", "take", "unregister")
+SCRIPTS = ("beat", "due", "metrics", "promote", "restore", "take", "unregister")
 
 #: a job that was running in so many crashes within this time is not run again by itself
 CRASHES_THAT_BURY = 3

@@ -6,6 +6,7 @@ The names without a comment on ownership are Sidekiq's; see docs/wire-format.md.
 from __future__ import annotations
 
 import re
+from datetime import datetime, timezone
 
 QUEUES = "queues"  # set: names of queues
 SCHEDULE = "schedule"  # sorted set: payloads by the time they are due
@@ -75,3 +76,20 @@ def processed_on(day: str) -> str:
 def failed_on(day: str) -> str:
     """Integer: jobs failed on a day, ``YYYY-MM-DD`` in UTC."""
     return f"{FAILED}:{day}"
+
+
+def metrics_of_minute(now: float) -> str:
+    """Hash: runs, failures and milliseconds of each job in a minute, in UTC (Sidekiq 8)."""
+    when = datetime.fromtimestamp(now, timezone.utc)
+    return f"j|{when:%y%m%d}|{when.hour}:{when:%M}"
+
+
+def metrics_of_ten_minutes(minute: str) -> str:
+    """Hash: the same of ten minutes, by the name of one of them (Sidekiq 8)."""
+    return minute[:-1]
+
+
+def metrics_histogram(name: str, now: float) -> str:
+    """String: 26 counters of 16 bits, how many runs of a job took how long in a minute (Sidekiq 8)."""
+    when = datetime.fromtimestamp(now, timezone.utc)
+    return f"h|{name}-{when.day}-{when.hour}:{when.minute}"

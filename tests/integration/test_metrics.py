@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from signal import SIGKILL
 from typing import TYPE_CHECKING
 
@@ -113,3 +114,20 @@ def test_a_strange_key_among_the_queues_costs_its_numbers_and_nothing_else(
     assert not [name for name in found if name.startswith("queue_")]
     assert not tree.log_lines("Redis is away")
     tree.stop()
+
+
+def test_sidekiqs_metrics_are_written_up_to_the_last_job(
+    daemon: MakeDaemon, redis: redispy.Redis, records: Records
+) -> None:
+    tree = daemon(children=1, concurrency=2)
+    push_many(redis, "record", [[n] for n in range(20)])
+    push_many(redis, "fail", [["no"]] * 3)
+    tree.wait_until(lambda: len(records.ends()) == 20 and redis.zcard("retry") == 3, 10)
+    tree.stop()
+    sums: Counter[bytes] = Counter()
+    for key in redis.keys("j|*|*:[0-9]"):  # of ten minutes; the test may run over the end of some
+        sums.update({field: int(value) for field, value in redis.hgetall(key).items()})
+    assert sums.pop(b"record|ms", 0) >= 0
+    assert sums == {b"record|p": 20, b"fail|p": 3, b"fail|f": 3}
+    assert redis.keys("h|record-*")
+    assert all(redis.ttl(key) > 0 for key in redis.keys("[jh]|*"))
