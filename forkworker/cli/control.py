@@ -14,7 +14,6 @@ from forkworker.cli import output
 from forkworker.errors import ExitCode
 from forkworker.unix import control, pidfile, process
 from forkworker.unix.control import ControlError
-from forkworker.unix.pidfile import Entry
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -143,22 +142,21 @@ def _meet(path: str) -> Master:
 
 def _by_pid(args: Namespace) -> Master:
     """Ask wherever a master of this pid may have its socket."""
-    entry = _read_pidfile(args.pidfile) if args.pidfile else Entry(args.pid)
-    for path in _places(entry, args):
-        if master := _try(path, entry.pid):
+    pid = _read_pidfile(args.pidfile) if args.pidfile else args.pid
+    for path in _places(pid, args):
+        if master := _try(path, pid):
             return master
-    named = f"{entry.pid}, as {args.pidfile} says," if args.pidfile else f"{entry.pid}"
-    if process.is_provably_dead(entry.pid, entry.origin):
+    named = f"{pid}, as {args.pidfile} says," if args.pidfile else f"{pid}"
+    if args.pidfile and process.has_ended(pid):
         raise ControlError(f"no master with the pid {named} runs: it has ended, and the pidfile is stale")
     stale = "; the pidfile is stale if none runs" if args.pidfile else ""
     raise ControlError(f"no master with the pid {named} answers: if it has another socket, use --control{stale}")
 
 
-def _places(entry: Entry, args: Namespace) -> Iterator[str]:
-    """Return what the pidfile says, the common folder, and the configuration, which may be broken."""
-    if entry.control:
-        yield entry.control
-    yield control.path_for(entry.pid, config.control_folder())
+def _places(pid: int, args: Namespace) -> Iterator[str]:
+    """Return where the process listens, as far as we can see, the common folder, and the configuration."""
+    yield from control.sockets_of(pid)
+    yield control.path_for(pid, config.control_folder())
     if path := _configured(args):
         yield path
 
@@ -171,11 +169,11 @@ def _try(path: str, pid: int | None = None) -> Master | None:
     return master if pid in (None, master.status.get("pid")) else None
 
 
-def _read_pidfile(path: str) -> Entry:
+def _read_pidfile(path: str) -> int:
     try:
-        entry = pidfile.read(path)
+        pid = pidfile.read(path)
     except OSError as error:
         raise ControlError(f"--pidfile {path} cannot be read: {error.strerror}") from None
-    if not entry:
+    if not pid:
         raise ControlError(f"--pidfile {path} does not hold a process id")
-    return entry
+    return pid

@@ -195,6 +195,7 @@ class Helm:
             "hostname": self._settings.hostname,
             "queues": list(self._settings.queue_names),
             "concurrency": self._settings.concurrency,
+            "pidfile": os.path.abspath(self._settings.pidfile) if self._settings.pidfile else None,
             "note": self._rollout.note,
             "children": [child.status(now) for child in self._fleet],
         }

@@ -96,7 +96,7 @@ class Master:
         self._checkup = Checkup(settings, fleet, clock, kill=nursery.kill, dump=self._helm.dump)
         self._display = Display(settings, fleet, Notifier(config.notify_socket(), config.watchdog_seconds()), clock)
         self._control = ControlServer(settings, self._helm.answer)
-        self._pidfile = Pidfile(settings.pidfile, self._control.path) if settings.pidfile else None
+        self._pidfile = Pidfile(settings.pidfile) if settings.pidfile else None
         self._redis_trouble: str | None = "the keeper has not said anything"
         self._redis_by = 0.0
         self.exit_code = ExitCode.OK

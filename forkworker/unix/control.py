@@ -24,6 +24,8 @@ VERSION = 1
 LONGEST_PATH = 107
 PROBE_SECONDS = 2.0
 
+#: of /proc/net/unix: its columns, the last being the path; __SO_ACCEPTCON in the one of flags
+_COLUMNS, _ACCEPTS = 8, 0x10000
 _ANSWER_LIMIT = 16 * 1024 * 1024
 _BACKLOG = 16
 
@@ -85,6 +87,19 @@ def _remove_stale(path: str) -> None:
     if is_listened_to(path):
         raise ControlError(f"another program listens on {path}: stop it, or give another path with --control")
     os.unlink(path)
+
+
+def sockets_of(pid: int) -> list[str]:
+    """Return the paths of the Unix sockets on which a process listens, as far as we may see them."""
+    try:
+        held = {os.readlink(link) for link in os.scandir(f"/proc/{pid}/fd")}
+        with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as table:
+            rows = [line.split(maxsplit=7) for line in table][1:]
+    except OSError:
+        return []
+    listening = [row for row in rows if len(row) == _COLUMNS and int(row[3], 16) & _ACCEPTS]
+    paths = [row[7].rstrip("\n") for row in listening if f"socket:[{row[6]}]" in held]
+    return [os.path.join(f"/proc/{pid}/cwd", path) for path in paths]  # which matters to relative ones only
 
 
 def is_listened_to(path: str) -> bool:

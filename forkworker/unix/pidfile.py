@@ -1,7 +1,6 @@
-"""The file that tells others the master's pid, and where it can be asked.
+"""The file that tells others the master's pid: that alone, as service managers and scripts expect.
 
-Its first line is the pid alone, as service managers and scripts expect.  The others are words that are no number:
-``kill $(cat FILE)`` must not hit a stranger.  They prove whose pid it is: pids are used again.
+Pids are used again: whose it is now is asked of the process itself, on its control socket.
 """
 
 from __future__ import annotations
@@ -10,39 +9,26 @@ import contextlib
 import os
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 from forkworker.errors import ConfigurationError
-from forkworker.unix import control, process
+from forkworker.unix import control
+from forkworker.unix.control import ControlError
 
 PID = re.compile(r"[1-9][0-9]{0,6}")
+_MASTER = re.compile(rb"forkworker: master|forkworker\0(?:.*\0)?run\0")
 
 
-class Entry(NamedTuple):
-    """What a pidfile says; the control socket and the origin are '' if it was not written by a master."""
-
-    pid: int
-    control: str = ""
-    #: where and when the process was started: see process.origin
-    origin: str = ""
-
-
-def read(path: str | Path) -> Entry | None:
-    """Return what the file says, None if it does not begin with a pid; raises OSError."""
-    first, *rest = Path(path).read_text("utf-8", "surrogateescape").split("\n")
-    if not PID.fullmatch(first.strip()):
-        return None
-    told = dict(line.split("=", 1) for line in rest if "=" in line)
-    return Entry(int(first), told.get("control", ""), told.get("origin", "").replace("/", " "))
+def read(path: str | Path) -> int | None:
+    """Return the pid that a file holds, None if it does not; raises OSError."""
+    text = Path(path).read_text("utf-8", "surrogateescape").strip()
+    return int(text) if PID.fullmatch(text) else None
 
 
 class Pidfile:
     """A pidfile that is ours from ``write`` to ``remove``."""
 
-    def __init__(self, path: str, control_path: str) -> None:
+    def __init__(self, path: str) -> None:
         self._path = Path(path)
-        pid = os.getpid()
-        self._entry = Entry(pid, os.path.abspath(control_path), process.origin(pid))
         self._written = False
 
     def write(self) -> None:
@@ -56,18 +42,16 @@ class Pidfile:
 
     def remove(self) -> None:
         """Remove the file, if it is still ours."""
-        if self._written and self._read() == self._entry:
+        if self._written and self._read() == os.getpid():
             with contextlib.suppress(FileNotFoundError):
                 self._path.unlink()
 
     def _write(self) -> None:
-        pid, control_path, origin = self._entry
-        text = f"{pid}\ncontrol={control_path}\norigin={origin.replace(' ', '/')}\n"
-        temporary = self._path.with_name(f".{self._path.name}.{pid}")
+        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         temporary.unlink(missing_ok=True)
         # exclusively: in a folder where all may write, somebody may have put a link there
-        with temporary.open("x", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
+        with temporary.open("x", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")
         try:
             temporary.replace(self._path)
         except OSError:
@@ -75,31 +59,36 @@ class Pidfile:
             raise
 
     def _refuse_live_owner(self) -> None:
-        owner = self._read()
-        if owner and owner.pid != os.getpid() and _is_running(owner):
-            what = f"process {owner.pid} named there is a running forkworker"
+        pid = self._read()
+        if pid and pid != os.getpid() and self._is_owners(pid):
+            what = f"process {pid} named there is a running forkworker"
             raise ConfigurationError([f"--pidfile {self._path}: {what}; stop it, or use another file"])
 
-    def _read(self) -> Entry | None:
+    def _is_owners(self, pid: int) -> bool:
+        """Whether the pid is a master's, and that one does not say that its pidfile is another."""
+        if not _is_master(pid):
+            return False
+        told = [_pidfile_of(path) for path in control.sockets_of(pid)]
+        return not any(told) or str(self._path.absolute()) in told
+
+    def _read(self) -> int | None:
         try:
             return read(self._path)
         except FileNotFoundError:
             return None
 
 
-def _is_running(owner: Entry) -> bool:
-    """Tell whether the writer of a file lives: by its start time, or its socket if it ran where pids are others."""
-    if not owner.origin:
-        return _is_forkworker(owner.pid)
-    if process.ran_here(owner.origin):
-        return not process.is_provably_dead(owner.pid, owner.origin)
-    with contextlib.suppress(OSError):
-        return control.is_listened_to(owner.control)
-    return False
-
-
-def _is_forkworker(pid: int) -> bool:
+def _is_master(pid: int) -> bool:
     try:
-        return b"forkworker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return bool(_MASTER.search(Path(f"/proc/{pid}/cmdline").read_bytes()))
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def _pidfile_of(socket_path: str) -> str:
+    """Return what a master says its pidfile is; '' if it says nothing."""
+    try:
+        status = control.ask(socket_path, {"command": "status"}, control.PROBE_SECONDS).get("status")
+    except ControlError:
+        return ""
+    return str(status.get("pidfile") or "") if isinstance(status, dict) else ""

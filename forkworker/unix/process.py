@@ -123,6 +123,12 @@ def is_provably_dead(pid: int, told_origin: str) -> bool:
     return state in _ENDED or started not in (None, int(ticks))
 
 
+def has_ended(pid: int) -> bool:
+    """Whether no process of this pid runs, as far as /proc shows."""
+    state, _ = _stat(pid)
+    return not state or state in _ENDED
+
+
 def start_ticks(pid: int) -> int | None:
     """Return when a process was started, in clock ticks since boot; None if that cannot be seen."""
     return _stat(pid)[1]

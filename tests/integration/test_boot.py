@@ -123,8 +123,18 @@ def test_pidfile_of_a_live_master_stops_a_second_one(daemon: MakeDaemon) -> None
     second.start()
     assert second.wait_exit(10) == CONFIGURATION, second.describe()
     second.assert_gone()
-    assert first.pidfile.read_text().splitlines()[0] == str(first.master())
+    assert first.pidfile.read_text() == f"{first.master()}\n"
     first.stop()
+
+
+def test_pid_that_now_is_another_masters_does_not_keep_one_from_its_pidfile(daemon: MakeDaemon) -> None:
+    other = daemon(children=1)
+    tree = daemon(children=1, start=False)
+    tree.pidfile.write_text(f"{other.master()}\n")
+    tree.start().wait_ready()
+    assert tree.pidfile.read_text() == f"{tree.master()}\n"
+    tree.stop(shared=True)
+    other.stop()
 
 
 def test_pidfile_leads_to_its_master_and_a_stale_one_to_nobody(daemon: MakeDaemon) -> None:
