@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -9,8 +10,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from invoke.util import yaml  # comes with fabric
 from support.tools import tool
 
+from forkworker import config
+from forkworker.cli.main import main
 from forkworker.cli.systemd_unit import UNITS as UNITS_OF_THE_PACKAGE
 from forkworker.errors import ExitCode
 from forkworker.settings import Settings
@@ -29,7 +33,9 @@ WORKERS = CONTRIB / "upstart/workers.conf"
 FORKWORKER = CONTRIB / "upstart/forkworker.conf"
 CONFS = (WORKERS, FORKWORKER)
 PROCFILE = CONTRIB / "heroku/Procfile"
-ALL = (*UNITS, TARGET, *CONFS, PROCFILE)
+DOCKERFILE = CONTRIB / "docker/Dockerfile"
+MANIFEST = CONTRIB / "kubernetes/forkworker.yaml"
+ALL = (*UNITS, TARGET, *CONFS, PROCFILE, DOCKERFILE, MANIFEST)
 
 #: what a stop with the default settings takes at the most, as the README says
 STOP_SECONDS = Settings().timeout + 2
@@ -212,3 +218,37 @@ def test_a_procfile_line_is_a_name_and_a_command() -> None:
     assert any(line.startswith("worker: forkworker run ") for line in lines)
     assert "REDIS_PROVIDER" in PROCFILE.read_text("utf-8")
     assert STOP_SECONDS < HEROKU_SECONDS
+
+
+# Containers
+
+INSTRUCTIONS = {"FROM", "COPY", "RUN", "WORKDIR", "USER", "ENV", "CMD", "STOPSIGNAL", "HEALTHCHECK"}
+KNOWN_VARIABLES = {option.variable for option in config.OPTIONS}
+
+
+def test_a_dockerfile_has_instructions_that_there_are() -> None:
+    text = DOCKERFILE.read_text("utf-8").replace("\\\n", "")
+    lines = [line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#")]
+    assert {word for word, _ in lines} == INSTRUCTIONS
+    assert set(re.findall(r"\b(FORKWORKER_\w+)=", text)) - {"FORKWORKER_REDIS_URL"} <= KNOWN_VARIABLES
+    (command,) = [rest for word, rest in lines if word == "CMD"]
+    assert json.loads(command) == ["forkworker", "run"], "in brackets, or TERM reaches a shell"
+    (limit,) = re.findall(r"--stop-timeout (\d+)", text)
+    assert int(limit) > STOP_SECONDS
+
+
+def test_a_manifest_nests_its_limits_and_asks_what_is_answered() -> None:
+    pod = yaml.safe_load(MANIFEST.read_text("utf-8"))["spec"]["template"]["spec"]
+    (worker,) = pod["containers"]
+    variables = {entry["name"]: entry.get("value") for entry in worker["env"]}
+    hook = worker["lifecycle"]["preStop"]["exec"]["command"][-1]
+
+    assert set(variables) - {"FORKWORKER_REDIS_URL"} <= KNOWN_VARIABLES
+    quieting, timeout = int(re.findall(r"timeout (\d+)", hook)[0]), float(str(variables["FORKWORKER_TIMEOUT"]))
+    assert quieting + timeout + 5 <= pod["terminationGracePeriodSeconds"]
+    paths = {name: worker[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert paths == {"startupProbe": "/live", "livenessProbe": "/live", "readinessProbe": "/ready"}
+    (port,) = worker["ports"]
+    assert f":{port['containerPort']}" == variables["FORKWORKER_HEALTH"]
+    for words in (hook.split("timeout 25 forkworker ")[1].removesuffix(" || true"), " ".join(worker["command"][1:])):
+        assert main([*words.split(), "--help"]) == 0

@@ -1,0 +1,67 @@
+"""The deploy tool, over a real sshd on the machine's loopback, as two hosts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support.machine import APP, CHECKOUT
+from support.tools import tool
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from support.host import Host
+
+pytestmark = pytest.mark.systemd
+
+HOSTS = ("root@127.0.0.1", "root@127.0.0.2")
+
+
+def fab(host: Host, *words: str, hosts: tuple[str, ...] = HOSTS) -> subprocess.CompletedProcess[str]:
+    """Run Fabric inside, against addresses of the machine itself."""
+    line = [f"{APP}/.venv/bin/python", "-m", "fabric", "-r", f"{CHECKOUT}/contrib/fabric", "-H", ",".join(hosts)]
+    return host.machine.run(*line, *words, check=False)
+
+
+@pytest.fixture
+def reachable(host: Host) -> Host:
+    """The machine, with an sshd that lets root in."""
+    tool("sshd", "openssh-server")
+    host.machine.shell(
+        """
+        ssh-keygen -A
+        mkdir -p -m 700 /root/.ssh
+        rm -f /root/.ssh/id_ed25519
+        ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
+        cp /root/.ssh/id_ed25519.pub /root/.ssh/authorized_keys
+        systemctl start ssh
+        """
+    )
+    return host
+
+
+def test_hosts_are_quieted_stopped_started_and_asked(reachable: Host) -> None:
+    reachable.install("shop-fab", "-P 1", app="fabbed")
+    reachable.machine.write(f"{APP}/fabbed.py", "")
+    service = ("--service", "shop-fab")
+
+    assert fab(reachable, "start", *service).returncode == 0
+    told = fab(reachable, "status", *service).stdout.splitlines()
+    assert told == [f"{host[5:]}: active, running: 1 children, 0 of 5 threads busy" for host in HOSTS]
+    assert fab(reachable, "quiet", *service).returncode == 0
+    assert reachable.status("shop-fab").startswith("quiet: ")
+    before = reachable.master("shop-fab")
+    assert fab(reachable, "restart", *service, hosts=HOSTS[:1]).returncode == 0
+    assert reachable.status("shop-fab").startswith("running: ")
+    assert reachable.master("shop-fab") != before
+
+    reachable.machine.write(f"{APP}/fabbed.py", "a deploy that went wrong\n")
+    before, failed = reachable.master("shop-fab"), fab(reachable, "rolling", *service)
+    assert failed.returncode != 0
+    assert f"SyntaxError in {APP}/fabbed.py, line 1" in failed.stdout + failed.stderr
+    assert "127.0.0.2" not in failed.stdout + failed.stderr, "the first host where it is bad ends it"
+    assert reachable.master("shop-fab") == before
+
+    assert fab(reachable, "stop", *service).returncode == 0
+    assert fab(reachable, "status", *service).stdout.startswith("127.0.0.1: inactive")
