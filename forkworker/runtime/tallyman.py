@@ -5,10 +5,11 @@ Only names of registered jobs have a row of their own: names come from payloads,
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from forkworker.unix.tally import BOUNDS, OUTCOMES
+from forkworker.unix.tally import BOUNDS, COUNTS, FIRST_BOUND, MICROSECONDS, OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,23 +18,19 @@ if TYPE_CHECKING:
     from forkworker.unix.tally import Tally
 
 UNKNOWN, UNREADABLE = "(unknown)", "(unreadable)"
+_NUMBERS: dict[str, int] = {kind: number for number, kind in enumerate(OUTCOMES)}
 _SHORTEST = BOUNDS[0]
 
 
 class _Counts:
     """What stands in one row."""
 
-    __slots__ = ("failed", "ran", "seconds")
+    __slots__ = ("seconds", "words")
 
     def __init__(self) -> None:
-        self.failed = dict.fromkeys(OUTCOMES[1:], 0)
-        #: of jobs that were done: how long all of them ran, and how many ran how long
+        self.words = array("Q", bytes(8 * COUNTS))
+        #: how long those ran that were done; its word is set last
         self.seconds = 0.0
-        self.ran = [0] * (len(BOUNDS) + 1)
-
-    def words(self) -> list[int]:
-        """Return them in the order of a row."""
-        return [sum(self.ran), *self.failed.values(), int(self.seconds * 1_000_000), *self.ran]
 
 
 class Tallyman:
@@ -67,11 +64,13 @@ class Tallyman:
             if kind == "done":
                 seconds = outcome.seconds
                 counts.seconds += seconds
-                counts.ran[0 if seconds <= _SHORTEST else bisect_left(BOUNDS, seconds)] += 1
+                counts.words[0] += 1
+                counts.words[FIRST_BOUND if seconds <= _SHORTEST else FIRST_BOUND + bisect_left(BOUNDS, seconds)] += 1
             else:
-                counts.failed[kind] += 1
+                counts.words[_NUMBERS[kind]] += 1
         for row, changed in touched.items():
-            self._tally.write(row, changed.words())
+            changed.words[MICROSECONDS] = int(changed.seconds * 1_000_000)
+            self._tally.write(row, changed.words)
 
     def _find_row(self, name: str) -> int:
         is_known = bool(name) and self._is_known(name)

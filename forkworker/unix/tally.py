@@ -7,11 +7,11 @@ notes beside each count how much of it is collected: the next keeper goes on the
 from __future__ import annotations
 
 import hashlib
-from array import array
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from array import array
+    from collections.abc import Iterator
 
 OUTCOMES = ("done", "retry", "failed", "bury", "reject")
 #: upper bounds of run times in seconds; those from 20 ms on are Sidekiq's
@@ -59,10 +59,10 @@ class Tally:
         row = self._rows.get(name)
         return self._add(name) if row is None else row
 
-    def write(self, row: int, counts: Sequence[int]) -> None:
+    def write(self, row: int, counts: array[int]) -> None:
         """Put the counts of a name, which only ever grow."""
         if row:
-            self._words[row : row + COUNTS] = array("Q", counts)
+            self._words[row : row + COUNTS] = counts
 
     def _add(self, name: str) -> int:
         if self._room <= 0:
