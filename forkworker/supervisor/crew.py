@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: a helper that dies is started again at once; one that died so young, after a pause
 YOUNG_SECONDS, YOUNG_PAUSE_SECONDS = 1.0, 0.3
+#: when processes, descriptors or memory have run out
+NO_RESOURCES_PAUSE_SECONDS = 1.0
 #: after the app could not be loaded again
 RELOAD_PAUSE_SECONDS = 5.0
 #: when the forkserver has died so often before any child was ever ready, it is no use
@@ -114,7 +116,11 @@ class Crew:
         due = [start for instant, start in self._starts if instant <= now]
         self._starts = [entry for entry in self._starts if entry[0] > now]
         for start in due:
-            start()
+            try:
+                start()
+            except OSError as error:  # no processes, descriptors or memory left: the children there are work on
+                _log.error("a process cannot be started now: %s; trying again", error.strerror)
+                self.start_later(start, NO_RESOURCES_PAUSE_SECONDS)
 
     def tell_keeper(self, kind: str, descriptors: tuple[int, ...] = (), **fields: Any) -> None:
         """Send a message; a keeper that cannot hear it is about to be replaced, and its successor is told all."""

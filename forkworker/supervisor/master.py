@@ -111,9 +111,8 @@ class Master:
         self._control.open()
         self._crew.health.open()
         self._redis_by = self._clock.monotonic() + REDIS_SECONDS
-        self._crew.start_leash()
-        self._crew.start_keeper()
-        self._crew.start_forkserver()
+        for start in (self._crew.start_leash, self._start_keeper, self._start_forkserver):
+            self._crew.start_later(start, 0.0)
         _log.info("forkworker %s boots: %s, control socket %s", VERSION, describe(self._settings), self._control.path)
 
     def live(self) -> None:
@@ -335,6 +334,7 @@ class Master:
             return
         if not helper.is_renewed:
             _log.error("the %s %s; starting another", helper, describe_status(status))
+        self._crew.forkserver_deaths += not (is_keeper or is_leash)
         is_young = self._clock.monotonic() - helper.born_at < YOUNG_SECONDS and not helper.is_renewed
         start = self._crew.start_leash if is_leash else self._start_keeper if is_keeper else self._start_forkserver
         self._crew.start_later(start, YOUNG_PAUSE_SECONDS if is_young else 0.0)
@@ -345,7 +345,6 @@ class Master:
 
     def _start_forkserver(self) -> None:
         """Start another; an app that ends its process while it is imported will always do so."""
-        self._crew.forkserver_deaths += 1
         if self._crew.forkserver_deaths >= DEATHS_THAT_END and not self._fleet.was_ready:
             self._give_up(ExitCode.CRASH_LOOP, "the app ended its process while it was imported, again and again")
         elif self._helm.state is not MasterState.STOPPING:

@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from forkworker.errors import ExitCode
+from forkworker.supervisor.crew import NO_RESOURCES_PAUSE_SECONDS
 from forkworker.supervisor.handle import ChildHandle
 from forkworker.supervisor.policy import KillAll, Replace, Spawn, TakeOver
 from forkworker.supervisor.states import ChildState
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from forkworker.supervisor.policy import Action
     from forkworker.unix.packets import Packet
 
-#: when descriptors or memory have run out
-NO_RESOURCES_PAUSE_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 

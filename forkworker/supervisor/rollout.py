@@ -116,7 +116,10 @@ class Rollout:
         self.failure = ""
         self.stage = Stage.LOADING
         _log.info("rolling restart: %s", self.stage.value)
-        self._crew.start_incoming()
+        try:
+            self._crew.start_incoming()
+        except OSError as error:
+            self._fail(f"no process can be started now: {error.strerror}")
 
     def hear(self, packet: Packet) -> None:
         """Take in what the incoming forkserver says."""

@@ -32,6 +32,11 @@ def module(name: str, *args: str) -> tuple[int, packets.Channel]:
     ours, theirs = packets.pair()
     os.set_inheritable(theirs.fileno(), True)
     argv = [INTERPRETER, "-m", name, str(theirs.fileno()), *args]
-    pid = os.posix_spawn(argv[0], argv, os.environ, setpgroup=0, setsigmask=[], setsigdef=signals.ALL)
-    theirs.close()
+    try:
+        pid = os.posix_spawn(argv[0], argv, os.environ, setpgroup=0, setsigmask=[], setsigdef=signals.ALL)
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
     return pid, ours
