@@ -211,6 +211,8 @@ class Checker:
             flags = (" OVERLAPS" if s.overlaps else "") + (" PREVIOUS-LIVES" if s.previous_lives else "")
             end = f"{run.end.kind.name}@{run.end.at - began:.2f}" if run.end else "none"
             told.append(f"[host {s.host} pid {s.pid} failures {s.failures} @{s.at - began:.2f}{flags} -> {end}]")
+        if not runs:
+            return "it never ran"
         return " ".join([*told, "after", *self._tell_deeds(runs[0].start, runs[-1].start)])
 
     def _tell_deeds(self, first: Line, last: Line) -> list[str]:

@@ -6,7 +6,6 @@ A fault is a context: it is done at the start, proved, and undone at the end.
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -284,10 +283,10 @@ def stacks(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iter
 @fault("fork fails with EAGAIN", "host", 2, (0.5, 3))
 def no_fork(world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
     assert host.pids
-    host.pids.set("pids.max", max(1, host.pids.get("pids.current") - 5))
+    host.pids.set("pids.max", 1)
     before = host.pids.get("pids.events", "max")
     try:
-        _kill(world, host, _child(rng), signal.SIGKILL)
+        _kill(world, host, rng.choice(("child 0", "child 1", "keeper", "forkserver")), signal.SIGKILL)
         wait_until(lambda: host.pids.get("pids.events", "max") > before, 5, "a fork has failed")
         yield True
     finally:
@@ -297,14 +296,9 @@ def no_fork(world: World, host: Host, rng: random.Random, _hold: float) -> Itera
 @fault("no file descriptors left", "host", 2, (0.5, 2))
 def no_descriptors(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
     pid = _find(host, _child(rng))
-    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, hard))
-    host.proxy.cut_all()  # it has to connect again, and cannot
-    try:
+    with processes.no_more_descriptors(pid):
+        host.proxy.cut_all()  # it has to connect again, and cannot
         yield True
-    finally:
-        with suppress(ProcessLookupError):
-            resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @fault("the kernel's OOM killer", "host", 1, (1, 4))

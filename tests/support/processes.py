@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import resource
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,23 @@ def start_of(pid: int) -> int | None:
         return None
     fields = stat[stat.rindex(b")") + 2 :].split()
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+@contextmanager
+def no_more_descriptors(pid: int) -> Iterator[None]:
+    """Let a process open nothing more.
+
+    The limit is the lowest number that is free: with a lower one its polls would fail, too, and they never do.
+    """
+    taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    free = next(number for number in range(len(taken) + 1) if number not in taken)
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def is_alive(pid: int) -> bool:
