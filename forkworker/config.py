@@ -182,6 +182,12 @@ def is_service(environ: Mapping[str, str] | None = None) -> bool:
     return bool((os.environ if environ is None else environ).get("INVOCATION_ID"))
 
 
+def wants_colours(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether a terminal may be painted on."""
+    environ = os.environ if environ is None else environ
+    return not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb"
+
+
 def without_password(line: str) -> str:
     """Return a line with what may be a password in a URL blotted out."""
     line = re.sub(r"://.*@", "://***@", line, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""``forkworker quiet``, ``resume``, ``rolling-restart`` and ``stop``: finds the master that is meant, and talks to it.
+"""``forkworker quiet``, ``resume``, ``rolling-restart``, ``stacks`` and ``stop``: finds the master and talks to it.
 
 Only ever through its control socket: a pid alone, from a file that may be years old, is never signalled.
 """
@@ -57,7 +57,7 @@ def _path(text: str) -> str:
 
 def add_quiet_arguments(parser: ArgumentParser) -> None:
     """Add the flags of ``quiet``."""
-    add_selection(parser)
+    add_resume_arguments(parser)
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--wait", dest="wait", action="store_const", const="quiet",
                        help="return when no child takes jobs any more")  # fmt: skip
@@ -65,21 +65,53 @@ def add_quiet_arguments(parser: ArgumentParser) -> None:
                        help="return when no child runs a job")  # fmt: skip
 
 
+def add_resume_arguments(parser: ArgumentParser) -> None:
+    """Add the flags of ``resume``."""
+    add_selection(parser)
+    parser.add_argument("--child", type=int, metavar="N", help="only this child; status shows its number")
+
+
 def quiet(args: Namespace) -> int:
     """Let no job be taken any more."""
     master = the_master(args)
     seconds = None if args.wait else ANSWER_SECONDS
-    control.ask(master.path, {"command": "quiet", "wait": args.wait}, seconds)
+    control.ask(master.path, {"command": "quiet", "wait": args.wait, **_one(args)}, seconds)
     done = {"quiet": "is quiet", "idle": "is quiet and idle"}.get(args.wait, "goes quiet")
-    output.say(f"{master} {done}")
+    output.say(f"{_whom(master, args)} {done}")
     return ExitCode.OK
 
 
 def resume(args: Namespace) -> int:
     """Let jobs be taken again."""
     master = the_master(args)
-    control.ask(master.path, {"command": "resume"}, ANSWER_SECONDS)
-    output.say(f"{master} resumes")
+    control.ask(master.path, {"command": "resume", **_one(args)}, ANSWER_SECONDS)
+    output.say(f"{_whom(master, args)} resumes")
+    return ExitCode.OK
+
+
+def _one(args: Namespace) -> dict[str, int]:
+    return {} if args.child is None else {"child": args.child}
+
+
+def _whom(master: Master, args: Namespace) -> str:
+    return str(master) if args.child is None else f"child {args.child} of {master}"
+
+
+def add_stacks_arguments(parser: ArgumentParser) -> None:
+    """Add the flags of ``stacks``."""
+    add_selection(parser)
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def stacks(args: Namespace) -> int:
+    """Have every child write the stacks of its threads, with the job each runs, to its master's log."""
+    masters = find_masters(args) or [the_master(args)]
+    for master in masters:
+        control.ask(master.path, {"command": "stacks"}, ANSWER_SECONDS)
+        if not args.json:
+            output.say(f"{master} has its children write their stacks to its log")
+    if args.json:
+        print(output.as_json({"masters": [master.status.get("pid") for master in masters]}))
     return ExitCode.OK
 
 

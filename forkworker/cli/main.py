@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 
+#: name -> summary, module, function; imported only when they are meant
+RARE = {
+    "queues": ("show queues, or delete one", "queues", "run"),
+    "pause": ("let nobody take from a queue", "pausing", "pause"),
+    "unpause": ("let a queue be taken from again", "pausing", "unpause"),
+    "jobs": ("list, show, retry, bury and delete jobs", "jobs", "run"),
+    "processes": ("show processes of all hosts; quiet or stop one", "processes", "run"),
+    "doctor": ("look for what is wrong, and say what to do", "doctor", "run"),
+    "quickstart": ("see it work: real jobs, children and a private Redis", "quickstart", "run"),
+}
+
 EPILOG = """\
 exit codes: 0 after an ordered stop, 1 failed, 2 wrong flags, 70 crash loop, 75 Redis not usable,
 78 configuration or app cannot be loaded
@@ -103,7 +114,7 @@ def _parser(argv: Sequence[str]) -> Parser:
     _add_loading(commands, "run", "start a master and its children, and stay until they are stopped")
     _add_loading(commands, "check", "load configuration and app as run would, and report all problems")
     control.add_quiet_arguments(_add(commands, "quiet", "let running jobs finish, and take no others", control.quiet))
-    control.add_selection(_add(commands, "resume", "take jobs again", control.resume))
+    control.add_resume_arguments(_add(commands, "resume", "take jobs again", control.resume))
     control.add_rolling_restart_arguments(
         _add(
             commands,
@@ -114,10 +125,13 @@ def _parser(argv: Sequence[str]) -> Parser:
     )
     control.add_selection(_add(commands, "stop", "stop a master and all below it, and wait for the end", control.stop))
     status.add_arguments(_add(commands, "status", "show masters, children, running jobs, queues", status.run))
+    control.add_stacks_arguments(
+        _add(commands, "stacks", "have every child write what its threads do to the log", control.stacks)
+    )
     health.add_arguments(_add(commands, "health", health.SUMMARY, health.run))
-    _add_doctor(commands, argv)
+    for name, (summary, module, function) in RARE.items():
+        _add_rarely(commands, argv, name, summary, module, function)
     _add_systemd_unit(commands, argv)
-    _add_quickstart(commands, argv)
     return parser
 
 
@@ -144,22 +158,17 @@ def _add_systemd_unit(commands: _Commands, argv: Sequence[str]) -> None:
         importlib.import_module("forkworker.cli.systemd_unit").add_arguments(parser)
 
 
-def _add_doctor(commands: _Commands, argv: Sequence[str]) -> None:
-    parser = _add(commands, "doctor", "look for what is wrong, and say what to do", _later("doctor"))
-    if "doctor" in argv:
-        importlib.import_module("forkworker.cli.doctor").add_arguments(parser)
+def _add_rarely(commands: _Commands, argv: Sequence[str], name: str, summary: str, module: str, function: str) -> None:
+    """Add a command whose module is imported only when it is meant, also for its flags."""
+    parser = _add(commands, name, summary, _later(module, function))
+    if name in argv:
+        importlib.import_module(f"forkworker.cli.{module}").add_arguments(parser)
 
 
-def _add_quickstart(commands: _Commands, argv: Sequence[str]) -> None:
-    parser = _add(commands, "quickstart", "see it work: real jobs, children and a private Redis", _later("quickstart"))
-    if "quickstart" in argv:
-        importlib.import_module("forkworker.cli.quickstart").add_arguments(parser)
-
-
-def _later(name: str) -> Callable[[Namespace], int]:
+def _later(module: str, function: str = "run") -> Callable[[Namespace], int]:
     """Return a command whose module is imported only when it is run: the master must not carry it along."""
 
     def command(args: Namespace) -> int:
-        return int(importlib.import_module(f"forkworker.cli.{name}").run(args))
+        return int(getattr(importlib.import_module(f"forkworker.cli.{module}"), function)(args))
 
     return command

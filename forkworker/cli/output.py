@@ -1,6 +1,6 @@
 """What the commands print.
 
-Names and tags come from jobs and from other processes: nothing in them may steer a terminal.
+Names, arguments and errors come from jobs and from other processes: nothing in them may steer a terminal.
 """
 
 from __future__ import annotations
@@ -9,15 +9,20 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from forkworker.config import wants_colours
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 WIDTH = 80
 _KEPT = frozenset("\n\t")
+_COLOURS = {"bold": "1", "dim": "2", "red": "31", "yellow": "33"}
 
 
 def printable(text: str) -> str:
-    r"""Return the text with every control character escaped, as in ``\x1b``."""
+    r"""Return the text with all that is invisible or steers a terminal escaped, as in ``\x1b`` and ``\u202e``."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
@@ -26,15 +31,53 @@ def printable_lines(text: str) -> str:
     return "".join(c if c in _KEPT else printable(c) for c in text)
 
 
+def columns(text: str) -> int:
+    """Return how many columns of a terminal a printable text takes."""
+    if text.isascii():
+        return len(text)
+    import unicodedata  # a megabyte that no daemon needs
+
+    wide = sum(unicodedata.east_asian_width(c) in ("W", "F") for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
+
+
 def fit(text: str, width: int) -> str:
-    """Return one printable line that is no longer than width."""
-    line = printable(text)
-    return line if len(line) <= width else line[: max(width - 3, 0)] + "..."
+    """Return one printable line that is no wider than ``width``."""
+    line = printable(text[: 4 * width])  # what follows cannot be seen, and may be megabytes
+    if columns(line) <= width and len(text) <= 4 * width:
+        return line
+    while columns(line) > max(width - 3, 0):
+        line = line[:-1]
+    return line + "..."
+
+
+def cell(text: str, width: int) -> str:
+    """Return a line of just this width."""
+    line = fit(text, width)
+    return line + " " * (width - columns(line))
 
 
 def as_json(value: Any) -> str:
     """Return JSON that is safe on a terminal: json leaves only DEL as it is."""
     return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in at most seven characters."""
+    for limit, size, unit in ((60, 1, "s"), (6000, 60, "min"), (172800, 3600, "h")):
+        if seconds < limit:
+            return f"{max(seconds, 0.0) / size:.{1 if unit == 's' else 0}f} {unit}"
+    return f"{seconds / 86400:.0f} d"
+
+
+def jobs(count: int | None) -> str:
+    """Return so many jobs in words."""
+    return "1 job" if count == 1 else f"{count or 0:,} jobs"
+
+
+def painted(text: str, colour: str) -> str:
+    """Return a text in a colour: bold, dim, red, yellow; on a terminal only."""
+    return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if sys.stdout.isatty() and wants_colours() else text
 
 
 def say(line: str) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from forkworker import config
 from forkworker.cli import control, output
-from forkworker.cli.output import WIDTH, fit
+from forkworker.cli.output import WIDTH, cell, duration, fit, painted
+from forkworker.cli.rates import Rates
 from forkworker.clock import SystemClock
 from forkworker.errors import ConfigurationError, ExitCode, StoreUnavailable
 from forkworker.settings import DEFAULT_REDIS_URL
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Iterator
 
+_CHANGE = "change"
 SETS = ("scheduled", "retries", "dead", "processes", "processed", "failed")
+#: of orphans, so many are named
+_MOST_ORPHANS = 5
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -26,12 +30,23 @@ def add_arguments(parser: ArgumentParser) -> None:
     control.add_selection(parser)
     parser.add_argument("--redis", metavar="URL", help="the address of Redis, if not the configured one")
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--watch", nargs="?", type=float, const=2.0, metavar="SECONDS",
+                        help="look again and again, every 2 seconds, and show rates; Ctrl-C ends it")  # fmt: skip
 
 
 def run(args: Namespace) -> int:
     """Print what can be seen; fails if the master that was named, or Redis, could not be asked."""
+    rates = Rates(SystemClock())
+    if args.watch is None:
+        return _look(args, rates)
+    from forkworker.cli import watching
+
+    return watching.repeat(lambda: _look(args, rates), max(0.1, args.watch))
+
+
+def _look(args: Namespace, rates: Rates) -> int:
     masters, missing = _ask_masters(args)
-    redis = _ask_redis(args)
+    redis = rates.add(_ask_redis(args))
     if args.json:
         print(output.as_json({"masters": masters, "redis": redis}))
     else:
@@ -79,7 +94,9 @@ def _report(masters: list[dict[str, Any]], redis: dict[str, Any]) -> Iterator[st
 
 def _master(master: dict[str, Any]) -> Iterator[str]:
     age = duration(SystemClock().now() - float(master.get("started_at") or 0))
-    yield fit(f"master {master.get('pid')} {master.get('tag')}: {master.get('state')} for {age}", WIDTH)
+    yield painted(
+        fit(f"master {master.get('pid')} {master.get('tag')}: {master.get('state')} for {age}", WIDTH), "bold"
+    )
     yield fit(f"  forkworker {master.get('version')} on {master.get('hostname')}", WIDTH)
     yield fit(f"  queues {', '.join(map(str, master.get('queues') or ()))}", WIDTH)
     yield from (f"  {line}" for line in textwrap.wrap(output.printable(str(master.get("note") or "")), WIDTH - 2))
@@ -97,7 +114,7 @@ def _child(child: dict[str, Any]) -> Iterator[str]:
 def _thread(thread: dict[str, Any]) -> str:
     number, seconds = fit(str(thread.get("thread")), 4), duration(float(thread.get("seconds") or 0))
     name, queue, jid = str(thread.get("name")), str(thread.get("queue")), str(thread.get("jid"))
-    return f"    {number:>4} {seconds:>7} {fit(name, 26):<26} {fit(queue, 11):<11} {fit(jid, 24)}"
+    return f"    {number:>4} {seconds:>7} {cell(name, 26)} {cell(queue, 11)} {fit(jid, 24)}"
 
 
 def _redis(redis: dict[str, Any]) -> Iterator[str]:
@@ -105,18 +122,35 @@ def _redis(redis: dict[str, Any]) -> Iterator[str]:
         where = f" at {redis['address']}" if redis["address"] else ""
         yield output.printable(f"Redis{where} is not reachable: {redis['error']}")
         return
-    yield fit(f"Redis at {redis['address']}", WIDTH)
+    yield painted(fit(f"Redis at {redis['address']}", WIDTH), "bold")
     if redis["queues"]:
-        yield f"  {'queue':<40} {'size':>12} {'latency':>10}"
+        yield f"  {'queue':<32} {'size':>14} {_CHANGE if _has_rates(redis) else '':>10} {'latency':>9}"
     for queue in redis["queues"]:
-        latency = duration(queue["latency_seconds"])
-        yield f"  {fit(queue['name'], 40):<40} {queue['size']:>12} {latency:>10}"
-    yield from (f"  {name:<40} {redis[name]:>12}" for name in SETS)
+        yield _queue(queue)
+    for name in SETS:
+        rate = redis.get(f"{name}_per_second")
+        yield f"  {name:<32} {redis[name]:>14,} {'' if rate is None else f'{rate:,.1f}/s':>10}".rstrip()
+    yield from _orphans(redis.get("orphans") or [])
 
 
-def duration(seconds: float) -> str:
-    """Return a duration in at most seven characters."""
-    for limit, size, unit in ((60, 1, "s"), (6000, 60, "min"), (172800, 3600, "h")):
-        if seconds < limit:
-            return f"{max(seconds, 0.0) / size:.{1 if unit == 's' else 0}f} {unit}"
-    return f"{seconds / 86400:.0f} d"
+def _queue(queue: dict[str, Any]) -> str:
+    change = queue.get("change_per_second")
+    shown = "" if change is None else f"{change:+,.1f}/s"
+    latency = duration(queue["latency_seconds"])
+    line = f"  {cell(queue['name'], 32)} {queue['size']:>14,} {shown:>10} {latency:>9}"
+    return f"{line}  {painted('paused', 'yellow')}" if queue.get("paused") else line
+
+
+def _has_rates(redis: dict[str, Any]) -> bool:
+    return redis.get("processed_per_second") is not None
+
+
+def _orphans(orphans: list[dict[str, Any]]) -> Iterator[str]:
+    """Say who has gone and left jobs; a keeper puts them back when their lease is over."""
+    if orphans:
+        jobs = sum(orphan["size"] for orphan in orphans)
+        yield painted(f"  {'orphans':<32} {jobs:>14,}", "red")
+    for orphan in orphans[:_MOST_ORPHANS]:
+        yield fit(f"    {orphan['size']} of {orphan['queue']}, left by {orphan['identity']}", WIDTH)
+    if len(orphans) > _MOST_ORPHANS:
+        yield f"    and others: {len(orphans) - _MOST_ORPHANS} working lists"

@@ -56,9 +56,6 @@ class Filter:
 
     def matches(self, entry: Entry) -> bool:
         """Whether an entry is meant."""
-        text = entry.payload
-        if any(needle not in text for needle in self._needles):
-            return False
         return (
             (self.jid is None or entry.jid == self.jid)
             and (self.name is None or _fits(entry.name, self.name))
@@ -74,7 +71,7 @@ class Filter:
         return time is not None and since <= time < before
 
     @cached_property
-    def _needles(self) -> list[bytes]:
+    def needles(self) -> list[bytes]:
         """Bytes without which an entry cannot match."""
         wanted = [self.jid, *_literals(self.name), *_error_parts(self.error)]
         runs = [max(_PLAIN.findall(text), key=len, default="") for text in wanted if text]

@@ -64,8 +64,14 @@ class Place:
 
     def page(self, start: int = 0, count: int = PAGE) -> list[Entry]:
         """Return entries by position: of a queue the next to be taken first, of ``dead`` the newest."""
-        found = (self._entry(*pair, i) for i, pair in self._numbered(self._walk(start), start, count))
-        return list(found)
+        return list(self.some(start, count))
+
+    def some(self, start: int = 0, count: int = PAGE) -> Iterator[Entry]:
+        """Return the same one after the other, as each may have megabytes."""
+        for piece in self._walk(start).pieces(count):
+            for position, pair in enumerate(piece, start):
+                yield self._entry(*pair, position)
+            start += len(piece)
 
     def entries(self, which: Filter = EVERYTHING, watch: Watch | None = None) -> Iterator[Entry]:
         """Return all entries that match, one after the other, in the order of ``page``."""
@@ -122,11 +128,6 @@ class Place:
     def _entry(self, text: bytes, score: float | None, position: int) -> Entry:
         return Entry(self.key, text, score, position)
 
-    def _numbered(self, walk: Walk, start: int, count: int) -> Iterator[tuple[int, tuple[bytes, float | None]]]:
-        for piece in walk.pieces(count):
-            yield from enumerate(piece, start)
-            start += len(piece)
-
     def _pieces(self, walk: Walk, which: Filter) -> Iterator[tuple[int, int, list[Entry]]]:
         """Return pieces of what matches, each with how many entries were looked at so far, out of how many."""
         total, looked = len(self), 0
@@ -134,11 +135,16 @@ class Place:
         while True:
             first = walk.position
             found = walk.read()
-            inside = [pair for pair in found if pair.score is None or low <= pair.score < high]
             looked += len(found)
-            entries = [self._entry(*pair, first + i) for i, pair in enumerate(inside)]
+            is_last = not found or not _is_between(low, found[-1].score, high)
+            numbered = [*enumerate(found, first)]
+            if is_last:
+                numbered = [(i, pair) for i, pair in numbered if _is_between(low, pair.score, high)]
+            for needle in which.needles:  # most fall out here, before anything is made of them
+                numbered = [(i, pair) for i, pair in numbered if needle in pair.payload]
+            entries = [self._entry(*pair, i) for i, pair in numbered]
             yield looked, max(total, looked), [entry for entry in entries if which.matches(entry)]
-            if not found or len(inside) < len(found):
+            if is_last:
                 return
 
     def _act(
@@ -252,6 +258,10 @@ class JobSet(Place):
     def _delete(self, entries: Sequence[Entry]) -> Tally:
         removed = withdrawals.from_set(self._access, self.key, [entry.payload for entry in entries])
         return Tally(removed, len(entries) - removed)
+
+
+def _is_between(low: float, score: float | None, high: float) -> bool:
+    return score is None or low <= score < high
 
 
 def _promotion(entry: Entry, now: float) -> Promotion | None:

@@ -6,6 +6,7 @@ The delays and fields are Sidekiq's (docs/wire-format.md, sections 1 and 3).
 from __future__ import annotations
 
 import random
+import re
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,10 @@ DEFAULT_RETRIES = 25
 _MOST_FAILURES = 1000
 #: a hundred years: later than that a retry is not due
 _LONGEST_DELAY_SECONDS = 100 * 365 * 86_400.0
+
+
+#: frames that nobody who reads a traceback looks for
+_OURS = re.compile(r"/forkworker/(runtime/|middleware\.py$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +159,6 @@ def backtrace(error: BaseException, wanted: object) -> list[str]:
         return []
     # not extract_tb, which reads the sources
     places = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    own = [(code, line) for code, line in places if "/forkworker/runtime/" not in code.co_filename]
+    own = [(code, line) for code, line in places if not _OURS.search(code.co_filename)]
     lines = [f"{code.co_filename}:{line}:in {code.co_name}" for code, line in reversed(own)]
     return lines[:wanted] if isinstance(wanted, int) and wanted is not True else lines

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 #: of one reply: what is read at once is bounded by number, and, as far as past entries tell, by bytes
 MOST_ENTRIES, MOST_BYTES = 1000, 4 * 1024 * 1024
-FIRST_ENTRIES = 25
+#: the first piece has one entry, the next at most so many times as many: nobody knows yet how large they are
+GROWTH = 8
 #: how far beyond its old place an entry of a queue is looked for: jobs may have been given back before it
 _SLACK = 1000
 _TRIES = 3
@@ -40,7 +41,7 @@ class Walk:
         self.position = start
         self._anchor: Found | None = None
         self._piece: list[Found] = []
-        self._size = FIRST_ENTRIES
+        self._size = 1
 
     def read(self, most: int = MOST_ENTRIES) -> list[Found]:
         """Return the next entries, at most so many."""
@@ -74,7 +75,7 @@ class Walk:
             self.position += len(piece)
             self._anchor = piece[-1]
             average = sum(len(found.payload) for found in piece) // len(piece)
-            self._size = max(1, min(MOST_ENTRIES, MOST_BYTES // max(1, average)))
+            self._size = max(1, min(MOST_ENTRIES, GROWTH * len(piece), MOST_BYTES // max(1, average)))
         return piece
 
     def _range(self, start: int, count: int) -> list[Found]:

@@ -164,10 +164,12 @@ class Helm:
         if command == "status":
             return {"ok": True, "status": self.status()}
         if command == "quiet":
-            self.quiet()
-            return {"quiet": _when(self._is_still), "idle": _when(self._is_idle)}.get(str(request.get("wait")), _OK)
+            return self._answer_quiet(request)
         if command == "resume":
-            self.resume()
+            self._resume_one(request["child"]) if "child" in request else self.resume()
+            return _OK
+        if command == "stacks":
+            self._dump_all()
             return _OK
         if command == "rolling-restart":
             number = self._rollout.request()
@@ -177,11 +179,35 @@ class Helm:
             return {"ok": True, "pid": os.getpid()}
         raise ValueError(f"there is no command {command!r}")
 
-    def _is_still(self) -> bool:
-        return all(child.still for child in self._fleet if child.state is ChildState.READY)
+    def _answer_quiet(self, request: dict[str, Any]) -> Answer:
+        """Quiet all, or one child; it stays so until it is resumed or replaced."""
+        if "child" in request:
+            chosen = [self._child(request["child"])]
+            chosen[0].shut(Gate.QUIET)
+            self._crew.tell_keeper("shut")
+        else:
+            chosen = []
+            self.quiet()
+        waits = {"quiet": lambda: self._is_still(chosen), "idle": lambda: self._is_idle(chosen)}
+        wait = waits.get(str(request.get("wait")))
+        return _when(wait) if wait else _OK
 
-    def _is_idle(self) -> bool:
-        return self._is_still() and all(child.is_idle for child in self._fleet)
+    def _resume_one(self, slot: object) -> None:
+        child = self._child(slot)
+        if child.board.gate == Gate.QUIET:
+            child.shut(Gate.RUN)
+
+    def _child(self, slot: object) -> ChildHandle:
+        for child in self._fleet:
+            if child.slot == slot:
+                return child
+        raise ValueError(f"there is no child {slot}")
+
+    def _is_still(self, chosen: list[ChildHandle]) -> bool:
+        return all(child.still for child in chosen or self._fleet if child.state is ChildState.READY)
+
+    def _is_idle(self, chosen: list[ChildHandle]) -> bool:
+        return self._is_still(chosen) and all(child.is_idle for child in chosen or self._fleet)
 
     def status(self) -> dict[str, Any]:
         """Return what ``forkworker status`` shows of this master."""

@@ -590,9 +590,11 @@ def test_status_for_programs_is_json(home: Path, redis: list[str], capsys: Captu
     with serving(home):
         assert main(["status", "--json"]) == 0
 
+    queues = [queue | {"change_per_second": None} for queue in OVERVIEW["queues"]]
+    rates = {"processed_per_second": None, "failed_per_second": None}
     assert json.loads(capsys.readouterr().out) == {
         "masters": [STATUS],
-        "redis": {"reachable": True, "address": "redis://localhost:6379/0", **OVERVIEW},
+        "redis": {"reachable": True, "address": "redis://localhost:6379/0", **OVERVIEW, **rates, "queues": queues},
     }
     assert redis == ["redis://localhost:6379/0"]
 

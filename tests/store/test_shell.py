@@ -1,0 +1,333 @@
+"""The commands that look into Redis: what they print, what they leave behind, how they end."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import signal
+import time
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from forkworker.cli import output
+from forkworker.cli.main import main
+from forkworker.store import walks
+from store.scene import ALICE, BOB, job, jobs, listed, put, world
+
+if TYPE_CHECKING:
+    import redis as redispy
+    from support.servers import RedisServer
+
+    Capture = pytest.CaptureFixture[str]
+    Patch = pytest.MonkeyPatch
+
+pytestmark = pytest.mark.store
+
+NASTY = "\x1b[31m\u202e<script>\u05d0\u05d1\x00\n"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: Patch, redis_server: RedisServer, redis: redispy.Redis, tmp_path: Any) -> None:  # noqa: ARG001
+    for name in list(os.environ):
+        if name.startswith(("FORKWORKER_", "REDIS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("FORKWORKER_REDIS_URL", redis_server.url)
+    monkeypatch.chdir(tmp_path)
+
+
+def failed(number: int, **fields: Any) -> bytes:
+    now = time.time()
+    usual = {"class": "shop.resize", "queue": "mail", "retry_count": 0, "failed_at": now - 90, "created_at": now - 200}
+    return job(number, **usual | {"error_class": "ValueError", "error_message": f"no {number}"} | fields)
+
+
+def said(capsys: Capture) -> str:
+    return capsys.readouterr().out
+
+
+def shown(capsys: Capture) -> Any:
+    return json.loads(said(capsys))
+
+
+# Looking
+
+
+def test_queues_are_listed_with_what_is_paused(redis: redispy.Redis, capsys: Capture) -> None:
+    redis.sadd("queues", "mail", "a" * 60)
+    put(redis, "queue:mail", [job(1, enqueued_at=time.time() - 90), *jobs(*range(1234))])
+
+    assert main(["pause", "mail"]) == 0
+    assert main(["pause", "mail"]) == 0
+    assert said(capsys) == "forkworker: mail is paused\nforkworker: mail is paused already\n"
+    assert main(["queues"]) == 0
+    lines = said(capsys).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert re.search(r"^mail +1,235 +2 min  paused$", lines[2])
+    assert main(["queues", "--json"]) == 0
+    assert [queue["paused"] for queue in shown(capsys)["queues"]] == [False, True]
+    assert main(["unpause", "mail", "--json"]) == 0
+    assert shown(capsys) == {"queue": "mail", "paused": False, "changed": True}
+    assert not redis.exists("paused")
+
+
+def test_a_page_says_how_to_see_the_next(redis: redispy.Redis, capsys: Capture) -> None:
+    redis.zadd("retry", {failed(n): n for n in range(60)})
+
+    assert main(["jobs", "list", "retries", "--start", "20"]) == 0
+    lines = said(capsys).splitlines()
+    assert lines[0] == "retry: 25 of 60 jobs"
+    assert lines[-1] == "there are more: --start 45"
+    assert re.fullmatch(r"jid-20 +2 min +shop\.resize +ValueError: no 20", lines[2])
+    assert max(map(len, lines)) <= 80
+    assert main(["jobs", "list", "retry", "--start", "45", "--count", "25", "--json"]) == 0
+    page = shown(capsys)
+    assert (page["size"], page["start"], page["more"], len(page["jobs"])) == (60, 45, False, 15)
+    assert main(["jobs", "list", "scheduled"]) == 0
+    assert said(capsys) == "schedule: none of 0 jobs\n"
+
+
+@pytest.mark.parametrize("words", [["queue", "mail"], ["queue:mail"]])
+def test_the_jobs_of_a_queue_are_listed_with_their_arguments(
+    redis: redispy.Redis, capsys: Capture, words: list[str]
+) -> None:
+    put(redis, "queue:mail", [job(n, args=[n, "ü"], kwargs={"fast": True}, enqueued_at=time.time()) for n in (1, 2)])
+
+    assert main(["jobs", "list", *words]) == 0
+
+    assert re.search(r"^jid-1 +0\.\d s +Job +1, \"ü\", fast=true$", said(capsys), re.MULTILINE)
+
+
+def test_filters_say_which_jobs(redis: redispy.Redis, capsys: Capture) -> None:
+    kinds = ["shop.resize", "shop.mail"]
+    redis.zadd("dead", {failed(n, **{"class": kinds[n % 2]}): time.time() - 3600 * n for n in range(10)})
+
+    assert main(["jobs", "list", "dead", "--name", "shop.ma*", "--since", "6h", "--error", "no", "--json"]) == 0
+    assert [each["jid"] for each in shown(capsys)["jobs"]] == ["jid-1", "jid-3", "jid-5"]
+    assert main(["jobs", "list", "dead", "--before", "5.5h", "--count", "2", "--json"]) == 0
+    page = shown(capsys)
+    assert ([each["jid"] for each in page["jobs"]], page["more"]) == (["jid-6", "jid-7"], True)
+
+
+def test_all_of_a_job_is_shown_with_its_traceback(redis: redispy.Redis, capsys: Capture) -> None:
+    trace = base64.b64encode(zlib.compress(b'["shop.py:1:in &lt;module&gt;"]')).decode()
+    redis.zadd("retry", {failed(7, args=["a.jpg"], error_backtrace=trace, tags=["x"]): time.time() + 600})
+
+    assert main(["jobs", "show", "jid-7"]) == 0
+    text = said(capsys)
+    for part in (
+        r"job +shop\.resize", r"place +retry, due 2.*\(in 10 min\)", r"queue +mail", r'arguments  "a\.jpg"', r"tags +x",
+        r"created +2.*ago\)", r"failures +1", r"error +ValueError: no 7", r"traceback.*:\n  shop\.py:1:in <module>\n",
+    ):  # fmt: skip
+        assert re.search(part, text), (part, text)
+    assert main(["jobs", "show", "jid-7", "retries", "--json"]) == 0
+    assert shown(capsys)["backtrace"] == ["shop.py:1:in <module>"]
+
+
+def test_a_job_that_runs_is_found_too(redis: redispy.Redis, capsys: Capture) -> None:
+    redis.sadd("processes", ALICE)
+    redis.hset(ALICE, "info", "{}")
+    redis.hset(f"{ALICE}:work", "t1", json.dumps({"queue": "mail", "payload": job(9).decode(), "run_at": 6}))
+
+    assert main(["jobs", "show", "jid-9"]) == 0
+    assert main(["jobs", "show", "jid-8"]) == 1
+    assert "no job jid-8 anywhere" in capsys.readouterr().err
+
+
+def test_processes_are_listed_and_one_is_quieted(redis: redispy.Redis, capsys: Capture) -> None:
+    for identity in (ALICE, BOB):
+        redis.sadd("processes", identity)
+        redis.hset(identity, mapping={"info": "{}", "busy": 1, "concurrency": 25, "quiet": "true", "rss": 204800})
+
+    assert main(["processes"]) == 0
+    lines = said(capsys).splitlines()
+    assert re.match(rf"{ALICE} +1/25 .* 200 MB quiet", lines[1])
+    assert max(map(len, lines)) <= 83
+    assert main(["processes", "quiet", "aaaa"]) == 0
+    assert main(["processes", "stop", BOB, "--json"]) == 0
+    assert redis.lrange(f"{ALICE}-signals", 0, -1) == [b"TSTP"]
+    assert redis.lrange(f"{BOB}-signals", 0, -1) == [b"TERM"]
+    for words, complaint in ((["host"], "2 processes have"), (["carol"], "no process has"), ([], "say which process")):
+        assert main(["processes", "stop", *words]) == 1
+        assert complaint in capsys.readouterr().err
+
+
+def test_status_names_orphans_and_paused_queues(redis: redispy.Redis, capsys: Capture) -> None:
+    redis.sadd("queues", "mail")
+    redis.sadd("paused", "mail")
+    for number in range(7):
+        owner = f"host:{number + 1}:aaaaaaaaaaaa"
+        redis.sadd("working", listed("mail", owner))
+        put(redis, listed("mail", owner), jobs(number))
+
+    assert main(["status"]) == 0
+    text = said(capsys)
+    assert re.search(r"mail +0 +0\.0 s  paused\n", text)
+    assert re.search(r"orphans +7\n    1 of mail, left by host:1:aaaaaaaaaaaa\n", text)
+    assert "and others: 2 working lists" in text
+    assert main(["status", "--json"]) == 0
+    assert len(shown(capsys)["redis"]["orphans"]) == 7
+
+
+# Moving
+
+
+def test_jobs_are_retried_buried_and_deleted_as_told(redis: redispy.Redis, capsys: Capture) -> None:
+    redis.zadd("retry", {failed(n): n for n in range(9)})
+
+    assert main(["jobs", "retry", "retries", "--jid", "jid-0"]) == 0
+    assert main(["jobs", "bury", "retry", "--jid", "jid-1", "--yes"]) == 0
+    assert main(["jobs", "delete", "retry", "--error", "no 2", "--yes", "--json"]) == 0
+    text = said(capsys)
+    assert text.startswith("forkworker: 1 job retried\nforkworker: 1 job buried\n{")
+    assert json.loads(text[text.index("{") :]) == {
+        "place": "retry", "action": "delete", "done": 1, "gone": 0, "refused": 0,
+    }  # fmt: skip
+    assert (redis.llen("queue:mail"), redis.zcard("dead"), redis.zcard("retry")) == (1, 1, 6)
+    assert main(["jobs", "retry", "retry", "--jid", "jid-0"]) == 1
+    assert main(["jobs", "delete", "retry", "--all", "--yes"]) == 0
+    assert said(capsys) == "forkworker: 0 jobs retried\nforkworker: 6 jobs deleted\n"
+    assert sorted(world(redis)) == ["dead", "queue:mail", "queues"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["jobs", "delete", "retry", "--all"],
+        ["jobs", "bury", "retry", "--name", "shop.resize"],
+        ["queues", "--clear", "mail"],
+    ],
+)
+def test_nothing_is_destroyed_where_there_is_nobody_to_ask(
+    redis: redispy.Redis, capsys: Capture, words: list[str]
+) -> None:
+    redis.zadd("retry", {failed(n): n for n in range(3)})
+    put(redis, "queue:mail", jobs(1))
+    before = world(redis)
+
+    assert main(words) == 1
+
+    assert re.search(
+        r"nothing was done, as there is nobody to ask \(.* (3|1) jobs? ?.*\?\): say --yes", capsys.readouterr().err
+    )
+    assert world(redis) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["delete", "retry", "--yes"], "say which jobs"),
+        (["retry", "retries"], "say which jobs"),
+        (["list", "nowhere"], "is no place for jobs: use schedule, retry, dead or queue:NAME"),
+        (["list", "queue"], "is no place for jobs"),
+        (["retry", "queue", "mail", "--all"], "are in their queue already"),
+        (["bury", "dead", "--all"], "are dead already"),
+        (["list", "retry", "--since", "soon"], "is no time"),
+        (["show", "jid-1", "retry"], "there is no job jid-1 in retry"),
+    ],
+)
+def test_words_that_do_not_say_what_is_meant_change_nothing(
+    redis: redispy.Redis, capsys: Capture, words: list[str], complaint: str
+) -> None:
+    redis.zadd("retry", {failed(2): 5})
+
+    assert main(["jobs", *words]) == 1
+
+    assert complaint in capsys.readouterr().err
+    assert redis.zcard("retry") == 1
+
+
+def test_ctrl_c_ends_a_move_between_two_steps_and_says_how_far_it_came(
+    redis: redispy.Redis, capsys: Capture, monkeypatch: Patch
+) -> None:
+    redis.zadd("retry", {failed(n): n for n in range(3000)})
+    read = walks.Walk.read
+
+    def interrupt(walk: walks.Walk, most: int = 1000) -> list[walks.Found]:
+        if walk.position == 0 and redis.llen("queue:mail") > 70:
+            os.kill(os.getpid(), signal.SIGINT)
+        return read(walk, most)
+
+    monkeypatch.setattr(walks.Walk, "read", interrupt)
+
+    assert main(["jobs", "retry", "retry", "--all"]) == 130
+
+    done = redis.llen("queue:mail")
+    assert 70 < done < 3000
+    assert done + redis.zcard("retry") == 3000
+    assert said(capsys) == f"forkworker: {done:,} jobs retried; interrupted: the rest is as it was\n"
+
+
+def test_redis_away_is_told_in_a_line_without_the_password(capsys: Capture) -> None:
+    assert main(["queues", "--redis", "redis://:hunter2@127.0.0.1:1/0"]) == 1
+
+    captured = capsys.readouterr()
+    assert captured.err.startswith("forkworker: ConnectionError")
+    assert "hunter2" not in captured.err
+    assert len(captured.err.splitlines()) == 1
+
+
+# Row 3: strange text
+
+COMMANDS = ("status", "queues", "processes", "jobs list retry", "jobs list queue:mail", "jobs list dead")
+
+
+def strange(text: str) -> bytes:
+    usual = {"class": text, "queue": text, "args": [text, {text: text}], "kwargs": {"k": text}, "tags": [text]}
+    error = {"error_class": text, "error_message": text, "failed_at": 5.0, "retry_count": 0}
+    trace = base64.b64encode(zlib.compress(json.dumps([text] * 3).encode())).decode()
+    return json.dumps({**usual, **error, "jid": "strange", "error_backtrace": trace}).encode()
+
+
+@pytest.mark.parametrize("text", [NASTY, NASTY * 30], ids=["short", "long"])
+def test_strange_text_is_shown_safely(redis: redispy.Redis, capsys: Capture, text: str) -> None:
+    redis.sadd("queues", text)
+    redis.sadd("processes", ALICE)
+    redis.hset(ALICE, mapping={"info": json.dumps({"tag": text, "hostname": text}), "busy": 1})
+    redis.hset(f"{ALICE}:work", "t", json.dumps({"queue": text, "payload": strange(text).decode(), "run_at": 5}))
+    redis.zadd("retry", {strange(text): 5})
+    redis.zadd("dead", {b"\xff no job " + text.encode(): 5})
+    put(redis, "queue:mail", [strange(text)])
+
+    for command in COMMANDS:
+        assert main(command.split()) == 0
+        lines = said(capsys).splitlines()
+        assert all(line.isprintable() for line in lines), lines
+        assert max(map(output.columns, lines)) <= 88
+        assert main([*command.split(), "--json"]) == 0
+        assert said(capsys).replace("\n", "").isprintable()
+    assert main(["jobs", "show", "strange"]) == 0
+    assert said(capsys).replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("letter", ["x", "\u202e"], ids=["plain", "override"])
+def test_ten_megabytes_are_cut_where_people_read_and_whole_for_programs(
+    redis: redispy.Redis, capsys: Capture, letter: str
+) -> None:
+    text = letter * (10_000_000 // len(letter.encode()))
+    payload = {"class": "Job", "jid": "large", "args": [text], "error_class": "E", "error_message": text[:999]}
+    redis.zadd("retry", {json.dumps(payload, ensure_ascii=False).encode(): 5, **{failed(n): 6 for n in range(30)}})
+
+    assert main(["jobs", "list", "retry"]) == 0
+    lines = said(capsys).splitlines()
+    assert len(lines) == 2 + 25 + 1
+    assert max(map(output.columns, lines)) <= 80
+    assert main(["jobs", "show", "large"]) == 0
+    shown_text = said(capsys)
+    assert shown_text.replace("\n", "").isprintable()
+    assert len(shown_text) < 50_000
+    assert f"({len(text) + 2:,} characters; --json has them all)" in shown_text
+    assert main(["jobs", "show", "large", "retry", "--json"]) == 0
+    assert shown(capsys)["args"][0] == text
+
+
+def test_what_is_no_job_is_listed_and_shown_with_the_reason(redis: redispy.Redis, capsys: Capture) -> None:
+    redis.zadd("dead", {b'{"jid":"odd","class":5}': 5, b"\xff": 6, b"[" * 100_000: 7})
+
+    assert main(["jobs", "list", "dead"]) == 0
+    assert said(capsys).count("not JSON") == 2
+    assert main(["jobs", "show", "odd", "dead"]) == 0
+    assert "this is no job: no field 'class'" in said(capsys)
