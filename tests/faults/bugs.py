@@ -33,8 +33,13 @@ BUGS: dict[str, tuple[Edit, ...]] = {
     "the owner check of settles is off": (
         Edit(
             "store/lua/settle.lua",
-            "local mine = redis.call('LREM', KEYS[6 + 2 * pair], -1, payload)",
-            "redis.call('LREM', KEYS[6 + 2 * pair], -1, payload)\n  local mine = 1",
+            "  if redis.call('LREM', list, -1, payload) == 0 then return 0 end\n",
+            "  redis.call('LREM', list, -1, payload)\n",
+        ),
+        Edit(
+            "store/lua/settle.lua",
+            "      flags[#flags + 1] = redis.call('LREM', KEYS[6 + 2 * pair], -1, ARGV[j])\n",
+            "      redis.call('LREM', KEYS[6 + 2 * pair], -1, ARGV[j])\n      flags[#flags + 1] = 1\n",
         ),
     ),
     "the second sweep is off": (
@@ -57,7 +62,7 @@ BUGS: dict[str, tuple[Edit, ...]] = {
     "what an outage left in doubt is not looked for": (
         Edit(
             "runtime/exchange.py",
-            "            elif self._hand.room:\n                self._hand.take(payload, queue, name, permit)",
+            "            elif self._hand.room:\n                self._hand.take([payload], queue, name, permit)",
             "            elif self._hand.room:\n                pass",
         ),
     ),
@@ -182,8 +187,13 @@ BUGS: dict[str, tuple[Edit, ...]] = {
     "a retry is written before the job is taken out": (
         Edit(
             "store/lua/settle.lua",
-            "  local given = mine == 1 and give_home(kind, pair, i)",
-            "  local given = give_home(kind, pair, i)",
+            "  if redis.call('LREM', list, -1, payload) == 0 then return 0 end\n",
+            "  local mine = redis.call('LREM', list, -1, payload)\n",
+        ),
+        Edit(
+            "store/lua/settle.lua",
+            "  if type(given) == 'table' then",
+            "  if mine == 0 then return 0 end\n  if type(given) == 'table' then",
         ),
     ),
     "nobody takes over from another tree": (

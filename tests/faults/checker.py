@@ -36,6 +36,8 @@ _ALARMING = re.compile(r"Traceback|CRITICAL|a duty of the keeper failed|exchange
 _DATED = re.compile(r"20\d\d-\d\d-\d\dT|Traceback")
 #: faults of the kind: no descriptors, no processes, a full disk
 _EXPECTED = re.compile(r"\[Errno (24|11|28)\]")
+#: no child, or no keeper, became ready
+_SHORTAGE_CODES = (70, 75)
 _UNCOUNTED = "was taken over by another process"
 
 
@@ -287,8 +289,15 @@ class Checker:
             if uncounted and not self._silences[host.number]:
                 self._verdict.add(f"log of master {host.number}, which kept its lease: {uncounted[0]}")
             for at, code in host.exits:
-                if code not in (0, -9):
+                if code not in (0, -9) and not (code in _SHORTAGE_CODES and self._was_short(host.number, at)):
                     self._verdict.add(f"master {host.number} ended with {code} at {at:.1f}")
+
+    def _was_short(self, host: int, at: float) -> bool:
+        """Whether a master that booted just then could not have the processes it needs."""
+        return any(
+            deed.host == host and deed.kind == "fork fails with EAGAIN" and deed.began <= at <= deed.over + 15
+            for deed in self._world.deeds
+        )
 
 
 def _alarms(lines: list[str]) -> Iterator[str]:

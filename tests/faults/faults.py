@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
 
+    Matches = Callable[[list[bytes], Any], bool]
     Act = Callable[[World, Any, random.Random, float], Iterator[bool]]
 
 #: so long a keeper may be silent without harm, and a little less
 SILENCE_SECONDS = 3.0
+#: from the end of a keeper to the first beats by the next one, on a machine that is busy with all this
+KEEPER_BOOT_SECONDS = 2.0
 _SPIN = "while True: pass"
 
 
@@ -46,6 +49,8 @@ class Fault:
     act: Any
     #: whether keepers cannot beat while it lasts
     silences: bool = False
+    #: whether a keeper has to boot after it, which is silent until then
+    boots_keeper: bool = False
     #: whether every process of the tree may end by it
     ends_all: bool = False
 
@@ -82,7 +87,9 @@ def do(
     if host and what.ends_all:
         hit = {process.pid for process in host.daemon.processes()}
     number = host.number if host else None
-    deed = Deed(kind, number, time.monotonic(), hit=frozenset(hit), cuts_off=what.silences, worked=False)
+    deed = Deed(
+        kind, number, time.monotonic(), hit=frozenset(hit), cuts_off=what.silences or what.boots_keeper, worked=False
+    )
     world.deeds.append(deed)
     try:
         with what.act(world, host, rng, hold) as worked:
@@ -91,7 +98,7 @@ def do(
     except (AssertionError, Missed, ProcessLookupError, KeyError, redis.RedisError) as miss:
         deed.missed = f"{type(miss).__name__}: {miss}".splitlines()[0]
         deed.worked = False
-    deed.over = time.monotonic()
+    deed.over = time.monotonic() + (KEEPER_BOOT_SECONDS if what.boots_keeper else 0)
     return deed
 
 
@@ -148,7 +155,7 @@ def term_child(world: World, host: Host, rng: random.Random, _hold: float) -> It
     yield from _end(world, host, _child(rng), signal.SIGTERM)
 
 
-@fault("SIGKILL of the keeper", "host", 4)
+@fault("SIGKILL of the keeper", "host", 4, boots_keeper=True)
 def kill_keeper(world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     yield from _end(world, host, "keeper", signal.SIGKILL)
 
@@ -265,7 +272,7 @@ def quiet_child(world: World, host: Host, rng: random.Random, _hold: float) -> I
                 os.kill(pid, signal.SIGTERM)
 
 
-@fault("rolling restart", "host", 3, (0, 2))
+@fault("rolling restart", "host", 3, (0, 2), boots_keeper=True)
 def roll(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     os.kill(_find(host, "master"), signal.SIGUSR2)
     yield True
@@ -280,7 +287,7 @@ def stacks(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iter
 # What a machine runs out of
 
 
-@fault("fork fails with EAGAIN", "host", 2, (0.5, 3))
+@fault("fork fails with EAGAIN", "host", 2, (0.5, 3), boots_keeper=True)
 def no_fork(world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
     assert host.pids
     host.pids.set("pids.max", 1)
@@ -350,26 +357,26 @@ def cut_all(_world: World, host: Host, _rng: random.Random, _hold: float) -> Ite
     yield True
 
 
-def _is(name: str) -> Callable[[list[bytes], object], bool]:
-    """Whether a command is of this kind; scripts are known by the keys they name."""
-    if name == "settle":
-        return lambda command, _: command[0] == b"EVALSHA" and command[3].startswith(b"settled:")
-    if name == "fetch":
-        return lambda command, reply: (
-            (command[0] == b"BLMOVE" and bool(reply))
-            or (command[0] == b"EVALSHA" and command[3].startswith(b"taken:") and command[4].startswith(b"queue:"))
-        )
-    if name == "wait":
-        return lambda command, _: command[0] == b"BLMOVE"
-    return lambda command, _: (
-        (command[0] == b"EVALSHA" and command[3].startswith(b"working:"))
-        or (command[0] in (b"LRANGE", b"LREM", b"RPUSH") and not command[1].startswith(b"queue:x"))
-    )
+def _is_settle(command: list[bytes], _reply: Any) -> bool:
+    return command[0] == b"EVALSHA" and command[3].startswith(b"settled:")
 
 
-def _cut(host: Host, what: str, when: str, times: int) -> Iterator[bool]:
+def _is_fetch(command: list[bytes], reply: Any) -> bool:
+    """Where there is a reply already, one that has taken something."""
+    if command[0] == b"BLMOVE":
+        return bool(reply)
+    is_script = command[0] == b"EVALSHA" and command[3].startswith(b"taken:") and command[4].startswith(b"queue:")
+    return is_script and (reply is None or (isinstance(reply, list) and any(reply)))
+
+
+def _is_restore(command: list[bytes], _reply: Any) -> bool:
+    """In this form, or in that of planted bugs."""
+    return command[0] in (b"LREM", b"RPUSH") or (command[0] == b"EVALSHA" and command[3].startswith(b"working:"))
+
+
+def _cut(host: Host, what: Matches, when: str, times: int) -> Iterator[bool]:
     order = host.proxy.cut_after if when == "after" else host.proxy.cut_before
-    cut = order(_is(what), times)
+    cut = order(what, times)
     try:
         yield cut.done.wait(6)
     finally:
@@ -378,28 +385,28 @@ def _cut(host: Host, what: str, when: str, times: int) -> Iterator[bool]:
 
 @fault("cut after a fetch ran", "network", 5, (0, 1))
 def cut_after_fetch(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
-    yield from _cut(host, "fetch", "after", rng.randint(1, 3))
+    yield from _cut(host, _is_fetch, "after", rng.randint(1, 3))
 
 
 @fault("cut before a fetch ran", "network", 3, (0, 1))
 def cut_before_fetch(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
-    yield from _cut(host, "fetch", "before", rng.randint(1, 3))
+    yield from _cut(host, _is_fetch, "before", rng.randint(1, 3))
 
 
 @fault("cut after a settle ran", "network", 5, (0, 1))
 def cut_after_settle(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
-    yield from _cut(host, "settle", "after", rng.randint(1, 3))
+    yield from _cut(host, _is_settle, "after", rng.randint(1, 3))
 
 
 @fault("cut before a settle ran", "network", 3, (0, 1))
 def cut_before_settle(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
-    yield from _cut(host, "settle", "before", rng.randint(1, 3))
+    yield from _cut(host, _is_settle, "before", rng.randint(1, 3))
 
 
 @fault("cut while a dead child's jobs are put back", "network", 4, (0, 1))
 def cut_restore(world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
     order = rng.choice((host.proxy.cut_after, host.proxy.cut_before))
-    cut = order(_is("restore"), rng.randint(1, 2))
+    cut = order(_is_restore, rng.randint(1, 2))
     try:
         _kill(world, host, _child(rng), signal.SIGKILL)
         yield cut.done.wait(6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 from support.waiting import wait_until
 
+from faults import faults
 from faults import world as worlds
 from faults.checker import Checker, Verdict, merge
 from faults.generator import Generator
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 ROUND_SECONDS = 60.0
 #: from the end of the last fault: what was under way to a dead process comes late, and is swept then
-STRANDED_SECONDS = 30.0
+STRANDED_SECONDS = 22.0
 #: suspects of crashes run one after the other
 CALM_SECONDS = 120.0
 PROBES = 8
@@ -124,12 +126,19 @@ def _attack(world: World, seed: int, storm: float, only: Sequence[str]) -> Verdi
     finally:
         try:
             nemesis.stop()
+            _cut_last(world)
         finally:
             generator.stop()
     stuck = calm(world)
     verdict = Checker(world).judge()
     verdict.violations[:0] = stuck
     return verdict
+
+
+def _cut_last(world: World) -> None:
+    """What is left behind now is not found by chance, with the next fault."""
+    for host in world.hosts:
+        faults.do(world, "cut after a fetch ran", host, random.Random(0), 0, lambda _: None)
 
 
 def calm(world: World) -> list[str]:
