@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 DIRECTORIES = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system")
 #: systemd's own, if nothing is said
 DEFAULT_STOP_SECONDS = 90.0
-#: what a stop takes beyond the timeout
-MARGIN_SECONDS = 2.0
+#: what a stop takes beyond the timeout, and what is to be left beyond that
+MARGIN_SECONDS, SLACK_SECONDS = 2.0, 5
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -61,7 +61,7 @@ def examine(units: Iterable[Unit]) -> Iterator[Finding]:
                 "unit",
                 f"{unit.name} gives forkworker {unit.stop_seconds:g} s to stop, which may need {needed:g} "
                 f"(its timeout is {unit.timeout:g} s): jobs are cut off, and their end is not recorded",
-                f"set TimeoutStopSec={math.ceil(needed) + 5} in the unit, or a smaller timeout",
+                f"set TimeoutStopSec={math.ceil(needed) + SLACK_SECONDS} in the unit, or a smaller timeout",
             )
         if unit.restart in ("", "no"):
             yield Finding(

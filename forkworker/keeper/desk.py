@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from typing import TYPE_CHECKING
 
 from forkworker.keeper import exposition, verdict
@@ -38,6 +39,8 @@ class Desk:
         self._figures = numbers.figures()
         self._holdings: Holdings | None = None
         self._sight = Sight()
+        #: set once Redis has answered
+        self.is_informed = threading.Event()
 
     def measure(self) -> None:
         """Take the figures that change at each beat."""
@@ -54,6 +57,8 @@ class Desk:
             figures=self._figures,
             holdings=None if redis_trouble else self._holdings,
         )
+        if answered_at:
+            self.is_informed.set()
 
     def answer(self, path: str) -> Answer | None:
         """Answer a question; None if it is not understood."""
@@ -75,5 +80,6 @@ def open_desk(settings: Settings, numbers: Numbers, clock: Clock, *, door: int, 
     """Serve an address that the master has opened."""
     desk = Desk(settings, numbers, clock, Pulse(pulse))
     os.close(pulse)
-    Porter(socket.socket(fileno=door), process.open_pidfd(os.getppid()), desk.answer, clock).start()
+    listener, master = socket.socket(fileno=door), process.open_pidfd(os.getppid())
+    Porter(listener, master, desk.answer, desk.is_informed, clock).start()
     return desk

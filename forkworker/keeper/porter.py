@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: what a visitor gets for asking and for listening, together
 VISIT_SECONDS = 5.0
 MOST_VISITORS = 50
+#: visitors wait so long at first until there is something to tell: a new keeper is no reason to say "not ready"
+FIRST_SECONDS = 0.5
 _MOST_REQUEST_BYTES = 16 * 1024
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
@@ -46,12 +48,18 @@ class Porter:
     """Serves until the master has gone."""
 
     def __init__(
-        self, door: socket.socket, master: int | None, answer: Callable[[str], Answer | None], clock: Clock
+        self,
+        door: socket.socket,
+        master: int | None,
+        answer: Callable[[str], Answer | None],
+        is_informed: threading.Event,
+        clock: Clock,
     ) -> None:
         self._door = door
         #: a pidfd: a new master can have the address as soon as this one is dead
         self._master = master
         self._answer = answer
+        self._is_informed = is_informed
         self._clock = clock
         self._visitors: dict[int, _Visitor] = {}
         self._thread = threading.Thread(target=self._run, name="porter", daemon=True)
@@ -61,6 +69,7 @@ class Porter:
         self._thread.start()
 
     def _run(self) -> None:
+        self._is_informed.wait(FIRST_SECONDS)
         while self._serve():
             pass
         self._door.close()

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -132,7 +133,7 @@ def served(tmp_path: Path) -> Iterator[str]:
         known = {"/live": Answer(200, "yes\n"), "/ready": Answer(503, "no\n"), "/long": long}
         listener = door.listen(address)
         pidfd = process.open_pidfd(master.pid)
-        Porter(listener, pidfd, known.get, SystemClock()).start()
+        Porter(listener, pidfd, known.get, threading.Event(), SystemClock()).start()
         yield address
         master.kill()
         master.wait()
