@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 #: how old title and status may get
 SHOW_SECONDS = 1.0
-#: what systemd is asked to go on waiting for while the tree boots, again and again
-BOOT_SECONDS = 20.0
+#: for how long systemd is asked to wait while the tree boots, again and again
+EXTEND_SECONDS = 20.0
+#: what a boot may take beside the app's import and the children's start: Redis is waited for
+WAIT_SECONDS = 30.0
 #: beyond ``timeout``, when the tree stops: for children to unwind, the keeper to put back, and an embedded Redis
 LEAVE_SECONDS = 5.0
 
@@ -46,6 +48,8 @@ class Display:
         self._title = self._status = ""
         self._has_told_ready = False
         self._feed_at = 0.0
+        #: an import that hangs shall not be waited for
+        self._boot_by = clock.monotonic() + 2 * settings.boot_timeout + WAIT_SECONDS
         #: how long the loop may sleep between two calls of ``show``
         self.pace_seconds = min(SHOW_SECONDS, (notifier.watchdog_seconds or SHOW_SECONDS * 4) / 4)
 
@@ -87,7 +91,8 @@ class Display:
         if now < self._feed_at:
             return
         self._feed_at = now + self.pace_seconds
-        booting = {"EXTEND_TIMEOUT_USEC": round(BOOT_SECONDS * 1e6)} if state is MasterState.BOOTING else {}
+        is_booting = state is MasterState.BOOTING and now < self._boot_by
+        booting = {"EXTEND_TIMEOUT_USEC": round(EXTEND_SECONDS * 1e6)} if is_booting else {}
         watched = {"WATCHDOG": 1} if self._notifier.watchdog_seconds else {}
         if booting or watched:
             self._notifier.tell(**booting, **watched)

@@ -155,7 +155,12 @@ def test_boot_and_stop_ask_for_the_time_they_need(heard: socket.socket) -> None:
 
     shown.show(MasterState.BOOTING, "")
     assert "EXTEND_TIMEOUT_USEC=20000000" in told(heard)
+    clock.time += 149
+    shown.show(MasterState.BOOTING, "")
+    assert told(heard) == ["EXTEND_TIMEOUT_USEC=20000000"]
     clock.time += 2
+    shown.show(MasterState.BOOTING, "")
+    assert told(heard) == [], "an import that hangs is not waited for"
     shown.show(MasterState.RUNNING, "")
     assert told(heard) == ["STATUS=running: 0 children, 0 of 0 threads busy"]
     shown.show(MasterState.STOPPING, "")
