@@ -32,14 +32,24 @@ STRANDED_SECONDS = 22.0
 #: suspects of crashes run one after the other
 CALM_SECONDS = 120.0
 PROBES = 8
-#: moved by nobody but the processes under attack
-_HELD = """
-local found = {}
+# One script, so that a job that moves between two reads is not overlooked.  ARGV 1: what is due by then waits.
+_LEFT = """
+local working, waiting = {}, {}
 for _, key in ipairs(redis.call('KEYS', 'working:*')) do
-  for _, text in ipairs(redis.call('LRANGE', key, 0, -1)) do found[#found + 1] = key .. ' ' .. text end
+  for _, text in ipairs(redis.call('LRANGE', key, 0, -1)) do working[#working + 1] = key .. ' ' .. text end
 end
-return found
+for _, key in ipairs(redis.call('KEYS', 'queue:*')) do
+  for _, text in ipairs(redis.call('LRANGE', key, 0, 5)) do waiting[#waiting + 1] = key .. ' ' .. text end
+end
+for _, key in ipairs({'schedule', 'retry'}) do
+  for _, text in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', ARGV[1])) do
+    waiting[#waiting + 1] = key .. ' ' .. text
+  end
+end
+return {working, waiting}
 """
+#: a retry that is due later than this was written by a clock that had stepped
+FAR_SECONDS = 60.0
 
 
 @dataclass
@@ -154,15 +164,14 @@ def calm(world: World) -> list[str]:
     for host in world.hosts:
         world.generator.probe(host.queue, PROBES)
     waits: list[tuple[Callable[[], Any], float, str]] = [
-        (lambda: not _working(world), STRANDED_SECONDS, "working lists are empty"),
-        (lambda: not _waiting(world), CALM_SECONDS, "nothing waits that could run"),
-        (lambda: not _working(world), STRANDED_SECONDS, "working lists are empty again"),
+        (lambda: not _left(world)[0], STRANDED_SECONDS, "working lists are empty"),
+        (lambda: not any(_left(world)), CALM_SECONDS, "nothing is left that could run"),
     ]
     for look, seconds, what in waits:
         try:
             wait_until(look, seconds, what, poll=0.1)
         except AssertionError as error:
-            held = [str(item)[:300] for item in (_working(world) or _waiting(world))[:5]]
+            held = [str(item)[:300] for items in _left(world) for item in items[:3]]
             found.append(f"stranded: {error} {held}\n{_describe(world)}")
     return found
 
@@ -177,23 +186,13 @@ def _renew(host: worlds.Host) -> None:
         host.daemon.signal(signal.SIGCONT)
 
 
-def _working(world: World) -> list[Any]:
-    held: Any = world.client.eval(_HELD, 0)
-    return list(held)
-
-
-def _waiting(world: World) -> list[Any]:
-    """What is in a queue, or due."""
-    now = time.time()
-    found: list[Any] = []
+def _left(world: World) -> tuple[list[Any], list[Any]]:
+    """What working lists hold, and what waits and is due, or soon will be."""
     try:
-        for key in ("schedule", "retry"):
-            found += world.client.zrangebyscore(key, "-inf", now + 60)  # type: ignore[arg-type]
-        for name in world.client.smembers("queues"):  # type: ignore[union-attr]
-            found += world.client.lrange(f"queue:{name.decode()}", 0, 5)  # type: ignore[operator]
+        working, waiting = world.client.eval(_LEFT, 0, repr(time.time() + FAR_SECONDS))  # type: ignore[misc]
     except redis.ConnectionError:
-        return ["Redis does not answer"]
-    return found
+        return ["Redis does not answer"], []
+    return working, waiting
 
 
 def table(report: Report) -> str:
