@@ -159,17 +159,17 @@ def _move(args: Namespace, place: Place, which: Filter) -> int:
         raise WrongWords(
             f"those in {place.key} {'are in their queue' if args.action == 'retry' else 'are dead'} already"
         )
+    try:
+        most = _confirmed(args, place, which)
+    except progress.Interrupted:
+        output.complain(["interrupted: nothing was done"])
+        return INTERRUPTED
     with progress.Progress(f"{args.action} in {place.key}") as going:
+        counted = _Counted(going)
         try:
-            most = _confirmed(args, place, which, going)
-            counted = _Counted(going)
-            try:
-                tally = _act(args, place, which, most, counted)
-            except progress.Interrupted:
-                return _tell(args, place, {"done": counted.done, "gone": None, "refused": None}, INTERRUPTED)
+            tally = _act(args, place, which, most, counted)
         except progress.Interrupted:
-            output.complain(["interrupted: nothing was done"])
-            return INTERRUPTED
+            return _tell(args, place, {"done": counted.done, "gone": None, "refused": None}, INTERRUPTED)
     missed = args.jid is not None and not tally.done
     code = ExitCode.FAILURE if missed else ExitCode.OK
     return _tell(args, place, {"done": tally.done, "gone": tally.gone, "refused": tally.refused}, code)
@@ -187,11 +187,12 @@ class _Counted:
         self._going.watch(looked, total, done)
 
 
-def _confirmed(args: Namespace, place: Place, which: Filter, going: progress.Progress) -> int | None:
+def _confirmed(args: Namespace, place: Place, which: Filter) -> int | None:
     """Ask, where jobs would be lost or leave sight; return how many it was about, None for all that match."""
     if args.action == "retry" or args.yes:
         return None
-    count = place.count(which, going.watch)
+    with progress.Progress(f"counting in {place.key}") as going:
+        count = place.count(which, going.watch)
     if count:
         asking.sure(args, f"{args.action.capitalize()} {count:,} of {output.jobs(len(place))} in {place.key}?")
     return count

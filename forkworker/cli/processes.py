@@ -66,9 +66,9 @@ def _signal(args: Namespace, process: Process) -> int:
 
 def _table(processes: Sequence[Process]) -> Iterator[str]:
     now = SystemClock().now()
-    yield f"{'process':<41} {'tag':<9} {'busy':>9} {'up':>7} {'memory':>7}"
+    yield f"{'process':<37} {'tag':<9} {'busy':>9} {'up':>7} {'memory':>7}"
     for process in processes:
         busy, up = f"{process.busy}/{process.concurrency}", duration(now - process.started_at)
         memory = f"{process.rss_kilobytes // 1024} MB"
-        line = f"{cell(process.identity, 41)} {cell(process.tag, 9)} {busy:>9} {up:>7} {memory:>7}"
+        line = f"{cell(process.identity, 37)} {cell(process.tag, 9)} {busy:>9} {up:>7} {memory:>7}"
         yield f"{line} {painted('quiet', 'yellow')}" if process.is_quiet else line

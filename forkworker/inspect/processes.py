@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from forkworker.store.access import Access
 
 
+#: processes whose jobs are read in one round trip
+_AT_ONCE = 20
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
     """One child, or one of Sidekiq's processes, as its last beat shows it."""
@@ -100,8 +104,9 @@ def all_of(access: Access) -> list[Process]:
 
 def running(access: Access, identities: Sequence[str]) -> Iterator[Running]:
     """Return what these run, a process after the other."""
-    for identity in identities:
-        for threads in processes.work(access, [identity]):
+    for start in range(0, len(identities), _AT_ONCE):
+        some = identities[start : start + _AT_ONCE]
+        for identity, threads in zip(some, processes.work(access, some), strict=True):
             for thread, text in sorted(threads.items()):
                 yield _running(identity, thread, text)
 

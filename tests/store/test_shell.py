@@ -145,7 +145,7 @@ def test_processes_are_listed_and_one_is_quieted(redis: redispy.Redis, capsys: C
     assert main(["processes"]) == 0
     lines = said(capsys).splitlines()
     assert re.match(rf"{ALICE} +1/25 .* 200 MB quiet", lines[1])
-    assert max(map(len, lines)) <= 83
+    assert max(map(len, lines)) <= 80
     assert main(["processes", "quiet", "aaaa"]) == 0
     assert main(["processes", "stop", BOB, "--json"]) == 0
     assert redis.lrange(f"{ALICE}-signals", 0, -1) == [b"TSTP"]
@@ -296,7 +296,7 @@ def test_strange_text_is_shown_safely(redis: redispy.Redis, capsys: Capture, tex
         assert main(command.split()) == 0
         lines = said(capsys).splitlines()
         assert all(line.isprintable() for line in lines), lines
-        assert max(map(output.columns, lines)) <= 88
+        assert max(map(output.columns, lines)) <= 80
         assert main([*command.split(), "--json"]) == 0
         assert said(capsys).replace("\n", "").isprintable()
     assert main(["jobs", "show", "strange"]) == 0
