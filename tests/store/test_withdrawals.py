@@ -71,6 +71,16 @@ def test_a_far_payload_is_found_among_many(link: Link, redis: redispy.Redis) -> 
     assert world(redis) == {"queue:q": left(jobs(*range(1, 5999)))}
 
 
+@pytest.mark.parametrize("number", [10, 3000, 5990])
+def test_a_payload_is_withdrawn_from_either_end_and_from_the_middle(
+    link: Link, redis: redispy.Redis, number: int
+) -> None:
+    put(redis, "queue:q", jobs(*range(6000)))
+
+    assert withdrawals.from_queue(link, "q", [(job(number), b""), (job(number + 1), b"")], number, NOW) == [True, True]
+    assert world(redis) == {"queue:q": left(jobs(*range(number), *range(number + 2, 6000)))}
+
+
 def test_entries_of_a_set_are_removed_by_their_bytes(link: Link, redis: redispy.Redis) -> None:
     redis.zadd("retry", {job(1): 1, job(2): 2, job(3): 3})
 

@@ -25,5 +25,6 @@ local function withdraw(i)
   return '1'
 end
 for i = 4, #ARGV, 2 do flags[#flags + 1] = withdraw(i) end
-if marked > 0 then redis.call('LREM', KEYS[1], -marked, mark) end
+local is_near_tail = 2 * ARGV[2] > redis.call('LLEN', KEYS[1])
+if marked > 0 then redis.call('LREM', KEYS[1], is_near_tail and marked or -marked, mark) end
 return table.concat(flags)
