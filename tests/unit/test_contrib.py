@@ -10,7 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from invoke.util import yaml  # comes with fabric
+import yaml
 from support.tools import tool
 
 from forkworker import config
