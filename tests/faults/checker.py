@@ -35,7 +35,7 @@ _TRIAL_SECONDS = 30.0
 _ALARMING = re.compile(r"Traceback|CRITICAL|a duty of the keeper failed|exchange thread failed|cannot happen")
 _DATED = re.compile(r"20\d\d-\d\d-\d\dT|Traceback")
 #: faults of the kind: no descriptors, no processes, a full disk
-_EXPECTED = re.compile(r"\[Errno (24|11|28)\]")
+_EXPECTED = re.compile(r"can't start new thread|\[Errno (24|11|28)\]")
 #: no child, or no keeper, became ready
 _SHORTAGE_CODES = (70, 75)
 _UNCOUNTED = "was taken over by another process"

@@ -493,7 +493,7 @@ def kill_redis(world: World, _host: None, _rng: random.Random, _hold: float) -> 
         world.server.start()
 
 
-@fault("Redis frozen", "redis", 3, (0.5, 7))
+@fault("Redis frozen", "redis", 4, (1, 10))
 def freeze_redis(world: World, _host: None, _rng: random.Random, _hold: float) -> Iterator[bool]:
     world.server.pause()
     try:

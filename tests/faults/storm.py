@@ -121,9 +121,10 @@ def _storm(world: World, host: Host, rng: random.Random, kills: int, figures: Fi
 
 
 def _children(world: World) -> dict[int, str]:
-    """Return pid -> identity; of Redis, as looking through /proc would take the time that is measured."""
+    """Return pid -> identity of those that have jobs in hand: one killed at boot has to wait."""
     members: set[bytes] = world.client.smembers("processes")  # type: ignore[assignment]
-    return {int(member.split(b":")[1]): member.decode() for member in members}
+    busy = [member.decode() for member in members if world.client.llen(f"working:{member.decode()}:default")]
+    return {int(identity.split(":")[1]): identity for identity in busy}
 
 
 def _time(world: World, identity: str, pid: int, seconds: list[float]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from support.tools import tool
 
 from faults import bugs, harness, nemesis
+from faults.faults import CATALOGUE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,3 +54,10 @@ def test_a_bug_can_still_be_planted(name: str, tmp_path: Path) -> None:
 def test_a_seed_repeats_its_schedule_of_faults() -> None:
     assert nemesis.show(7, steps=50) == nemesis.show(7, steps=50)
     assert nemesis.show(7, steps=50) != nemesis.show(8, steps=50)
+
+
+@pytest.mark.unit
+def test_every_fault_and_every_bug_stands_in_the_document() -> None:
+    text = (bugs.PACKAGE.parent / "docs" / "reliability.md").read_text("utf-8")
+    missing = [name for name in (*CATALOGUE, *bugs.BUGS) if f"| {name} |" not in text]
+    assert missing == []

@@ -210,12 +210,11 @@ def _make_host(world: World, number: int, package: Path | None) -> Host:
     groups = [group for group in (host.pids, host.memory) if group]
     # joined first: a network namespace comes with a /sys of its own
     prefix = [*_joining(groups), *(network.prefix if network else [])]
-    if number == 1:
-        host.clock = HostClock(world.folder / "host-time")
-        host.disk = world.attempt("full disk", lambda: Disk(daemon.directory / "log"))
-        environment |= host.clock.environment
-        environment["PYTHONPATH"] += f"{os.pathsep}{host.clock.folder}"
-        daemon.log_path = daemon.directory / "log" / "daemon.log" if host.disk else daemon.log_path
+    host.clock = HostClock(world.folder / f"time-{number}")
+    environment |= host.clock.environment
+    environment["PYTHONPATH"] += f"{os.pathsep}{host.clock.folder}"
+    host.disk = world.attempt("full disk", lambda: Disk(daemon.directory / "log"))
+    daemon.log_path = daemon.directory / "log" / "daemon.log" if host.disk else daemon.log_path
     daemon.options = changed(daemon.options, environment=environment, prefix=prefix)
     world.later(daemon.clear)
     return host
