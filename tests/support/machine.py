@@ -149,7 +149,7 @@ class Machine:
 
     # Inside
 
-    def run(self, *words: str, check: bool = True, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, check: bool = True, seconds: float = 150) -> subprocess.CompletedProcess[str]:
         """Run a program inside, as root."""
         line = ["nsenter", "--target", str(self._leader), "--all", "--wdns=/", *_ENVIRONMENT, *words]
         done = subprocess.run(
@@ -158,7 +158,7 @@ class Machine:
         assert not check or done.returncode == 0, f"{shlex.join(words)}: {done.stdout}{done.stderr}"
         return done
 
-    def shell(self, script: str, *, check: bool = True, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    def shell(self, script: str, *, check: bool = True, seconds: float = 150) -> subprocess.CompletedProcess[str]:
         """Run lines of shell inside, as root; the first one that fails ends it."""
         return self.run("bash", "-e", "-c", script, check=check, seconds=seconds)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from support.host import Host
 
-pytestmark = pytest.mark.systemd
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(400)]
 
 HOSTS = ("root@127.0.0.1", "root@127.0.0.2")
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import redis as redispy
     from support.host import Host
 
-pytestmark = pytest.mark.systemd
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(400)]
 
 #: what a loaded machine may take for anything
 PATIENCE_SECONDS = 40
