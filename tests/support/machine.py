@@ -1,7 +1,7 @@
 """A Debian of its own with a real systemd: this machine's files under an overlay, booted as a container.
 
 Runs in the test process, as root.  Nothing on the machine itself is changed: what is written goes to a tmpfs,
-in a mount namespace that ends with the test process.
+in a mount namespace that ends with the test process; so does a PID namespace with all that runs inside.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ for hierarchy in {cgroups}; do
     echo $$ > /sys/fs/cgroup/$hierarchy/{name}/cgroup.procs
   fi
 done
-exec setpriv --pdeathsig KILL systemd-nspawn "$@"
+exec setpriv --pdeathsig KILL unshare --pid --fork --kill-child --mount-proc systemd-nspawn "$@"
 """
 
 
@@ -116,10 +116,9 @@ class Machine:
     def _is_up(self) -> bool:
         assert self._nspawn
         assert self._nspawn.poll() is None, self._describe()
-        children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children").read_text().split()
-        if not children:
+        self._leader = _child(_child(self._nspawn.pid))  # below unshare, below nspawn
+        if not self._leader:
             return False
-        self._leader = int(children[0])
         return self.run("systemctl", "is-system-running", check=False).stdout.strip() in ("running", "degraded")
 
     def power_off(self) -> None:
@@ -218,6 +217,13 @@ class Machine:
 
     def _describe(self) -> str:
         return self._log.read_text("utf-8", "replace")
+
+
+def _child(pid: int) -> int:
+    """Return the first child of a process, 0 if it has none."""
+    with suppress(OSError):
+        return int((Path(f"/proc/{pid}/task/{pid}/children").read_text().split() or ["0"])[0])
+    return 0
 
 
 def _remove_cgroup(path: Path) -> None:
