@@ -26,6 +26,7 @@ __all__ = ["add_arguments", "run"]
 def run(args: Namespace) -> int:
     """Report all problems, or what was loaded."""
     settings, problems = _load_settings(args)
+    threads = set(threading.enumerate())
     leftovers = Leftovers(str(config.working_directory()))
     with leftovers.watch():
         failures = _load_apps(args)
@@ -35,8 +36,8 @@ def run(args: Namespace) -> int:
     if settings and not problems and not failures:
         output.complain(leftovers.lines() if settings.preload else ())
         output.say(_summary(settings))
-        return _leave(ExitCode.OK)
-    return _leave(ExitCode.CONFIGURATION)
+        return _leave(ExitCode.OK, threads)
+    return _leave(ExitCode.CONFIGURATION, threads)
 
 
 def _load_settings(args: Namespace) -> tuple[Settings | None, list[str]]:
@@ -73,10 +74,9 @@ def _summary(settings: Settings) -> str:
     )
 
 
-def _leave(code: ExitCode) -> int:
+def _leave(code: ExitCode, before: set[threading.Thread]) -> int:
     """Return the code, unless the app's import has left threads that would keep this process from ending."""
-    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
-    if any(not thread.daemon for thread in others):
+    if any(not thread.daemon for thread in set(threading.enumerate()) - before):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -69,11 +69,14 @@ class Nursery:
             self._take_over()
 
     def _take_over(self) -> None:
-        """Let the child that has lost its slot finish what it runs."""
         if old := self._fleet.take_over():
-            old.leave(self._clock.monotonic() + (self._settings.drain_timeout or math.inf))
-            self._crew.tell_keeper("shut")
+            self.let_leave(old)
             _log.info("%s finishes what it runs; another one has its slot", old)
+
+    def let_leave(self, child: ChildHandle) -> None:
+        """Let a child that has no slot take nothing more, finish what it runs, and end."""
+        child.leave(self._clock.monotonic() + (self._settings.drain_timeout or math.inf))
+        self._crew.tell_keeper("shut")
 
     def spawn_beside(self, slot: int, gate: Gate, generation: int) -> bool:
         """Have a child forked that is to take a slot over; False if that cannot be asked for now."""

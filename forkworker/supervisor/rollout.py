@@ -109,7 +109,7 @@ class Rollout:
     def _begin(self, now: float) -> None:
         if not self._fleet.was_ready or (self._fleet.incoming and self._fleet.incoming is not self._trial):
             return
-        self._call_off(now)
+        self._call_off()
         self._begun = self._asked
         self._load_by = now + self._settings.boot_timeout
         self._is_loaded = False
@@ -169,7 +169,7 @@ class Rollout:
 
     def _fail(self, why: str) -> None:
         if self.stage in (Stage.LOADING, Stage.TRYING):
-            self._call_off(self._clock.monotonic())
+            self._call_off()
             self._end(why)
             _log.error("the rolling restart failed, the old code works on: %s", why)
 
@@ -178,9 +178,9 @@ class Rollout:
         self.failure = failure
         self._ended = self._begun
 
-    def _call_off(self, now: float) -> None:
+    def _call_off(self) -> None:
         """End what there is of new code, if there is any."""
         self._crew.drop_incoming()
         if self._trial and (child := self._fleet.let_incoming_go()):
-            child.leave(now + self._settings.timeout)
+            self._nursery.let_leave(child)
         self._trial = None
