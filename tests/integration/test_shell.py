@@ -172,7 +172,7 @@ class Terminal:
         self.process = subprocess.Popen(line, stdin=inner, stdout=inner, stderr=inner, env=environment, cwd=ROOT)
         os.close(inner)
         self.text = ""
-        self._reader = threading.Thread(target=self._read)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
@@ -192,66 +192,86 @@ class Terminal:
         wait_until(lambda: re.search(pattern, self.text), seconds, pattern, lambda: self.text)
 
     def close(self) -> int:
-        code = self.process.wait(20)
+        return self.process.wait(20)
+
+    def clear(self) -> None:
+        """End what a failed test has left; without it the reader, and so the whole run, would wait for ever."""
+        self.process.kill()
+        self.process.wait()
         self._reader.join()
         os.close(self.end)
-        return code
+
+
+@pytest.fixture
+def terminal(redis_server: RedisServer) -> Iterator[Callable[..., Terminal]]:
+    """Run commands on terminals."""
+    made: list[Terminal] = []
+
+    def make(*words: str) -> Terminal:
+        made.append(Terminal(redis_server.url, *words))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.clear()
 
 
 @pytest.mark.parametrize(("answer", "left"), [("y\n", 0), ("n\n", 3), ("\n", 3)])
 def test_a_terminal_is_asked_before_something_is_destroyed(
-    redis_server: RedisServer, redis: redispy.Redis, answer: str, left: int
+    terminal: Callable[..., Terminal], redis: redispy.Redis, answer: str, left: int
 ) -> None:
     redis.zadd("dead", {f'{{"class":"A","jid":"{n}"}}': n for n in range(3)})
-    terminal = Terminal(redis_server.url, "jobs", "delete", "dead", "--name", "A")
+    running = terminal("jobs", "delete", "dead", "--name", "A")
 
-    terminal.see(r"Delete 3 of 3 jobs in dead\? \[y/N\] ")
+    running.see(r"Delete 3 of 3 jobs in dead\? \[y/N\] ")
     redis.zadd("dead", {'{"class":"A","jid":"late"}': 0})
-    terminal.type(answer)
+    running.type(answer)
 
-    assert terminal.close() == (1 if left else 0)
+    assert running.close() == (1 if left else 0)
     assert redis.zcard("dead") == left + 1
-    assert ("3 jobs deleted" if not left else "nothing was done") in terminal.text
+    assert ("3 jobs deleted" if not left else "nothing was done") in running.text
 
 
-def test_ctrl_c_at_the_question_is_a_no(redis_server: RedisServer, redis: redispy.Redis) -> None:
+def test_ctrl_c_at_the_question_is_a_no(terminal: Callable[..., Terminal], redis: redispy.Redis) -> None:
     redis.zadd("dead", {'{"class":"A","jid":"1"}': 1})
-    terminal = Terminal(redis_server.url, "jobs", "bury", "queue", "mail", "--all")
-    assert terminal.close() == 0  # there is nothing to ask about
-    terminal = Terminal(redis_server.url, "jobs", "delete", "dead", "--all")
+    running = terminal("jobs", "bury", "queue", "mail", "--all")
+    assert running.close() == 0  # there is nothing to ask about
+    running = terminal("jobs", "delete", "dead", "--all")
 
-    terminal.see(r"\[y/N\] ")
-    terminal.process.send_signal(signal.SIGINT)
+    running.see(r"\[y/N\] ")
+    running.process.send_signal(signal.SIGINT)
 
-    assert terminal.close() == 130
+    assert running.close() == 130
     assert redis.zcard("dead") == 1
 
 
-def test_status_is_watched_in_colour_with_rates_until_ctrl_c(redis_server: RedisServer, redis: redispy.Redis) -> None:
+def test_status_is_watched_in_colour_with_rates_until_ctrl_c(
+    terminal: Callable[..., Terminal], redis: redispy.Redis
+) -> None:
     redis.sadd("queues", "mail")
     redis.sadd("paused", "mail")
-    terminal = Terminal(redis_server.url, "status", "--watch", "0.2")
+    running = terminal("status", "--watch", "0.2")
 
-    terminal.see("\x1b\\[33mpaused")
+    running.see("\x1b\\[33mpaused")
     redis.incrby("stat:processed", 1000)
-    terminal.see(r"processed +1,000 +[\d,.]+/s")
-    terminal.process.send_signal(signal.SIGINT)
+    running.see(r"processed +1,000 +[\d,.]+/s")
+    running.process.send_signal(signal.SIGINT)
 
-    assert terminal.close() == 0
-    assert "Traceback" not in terminal.text
+    assert running.close() == 0
+    assert "Traceback" not in running.text
 
 
-def test_a_scan_shows_how_far_it_is_and_ends_at_ctrl_c(redis_server: RedisServer, redis: redispy.Redis) -> None:
+def test_a_scan_shows_how_far_it_is_and_ends_at_ctrl_c(terminal: Callable[..., Terminal], redis: redispy.Redis) -> None:
     redis.config_set("appendonly", "no")
     for first in range(0, 100_000, 5000):
         redis.zadd("retry", {f'{{"class":"A","jid":"{n}"}}': n for n in range(first, first + 5000)})
-    terminal = Terminal(redis_server.url, "jobs", "retry", "retries", "--all")
+    running = terminal("jobs", "retry", "retries", "--all")
 
-    terminal.see(r"retry in retry: [\d,]+ of [\d,]+ looked at, of 100,000")
-    terminal.process.send_signal(signal.SIGINT)
+    running.see(r"retry in retry: [\d,]+ of [\d,]+ looked at, of 100,000")
+    running.process.send_signal(signal.SIGINT)
 
-    assert terminal.close() == 130
+    assert running.close() == 130
     done = redis.llen("queue:default")
-    assert f"{done:,} jobs retried; interrupted: the rest is as it was" in terminal.text
+    assert f"{done:,} jobs retried; interrupted: the rest is as it was" in running.text
     assert done > 0
     assert done + redis.zcard("retry") == 100_000
