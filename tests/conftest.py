@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +22,25 @@ if TYPE_CHECKING:
     import redis as redispy
 
 FAILED = pytest.StashKey[bool]()
+STATUS = pytest.StashKey[int]()
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in the background like that, and those that we start would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep what the run has come to."""
+    session.config.stash[STATUS] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End, even if a failed test has left a thread that waits for ever."""
+    left = [thread.name for thread in threading.enumerate() if not thread.daemon][1:]
+    if left:
+        print(f"tests have left threads, which would keep this run from ending: {left}", flush=True)
+        os._exit(config.stash.get(STATUS, 1))
 
 
 @pytest.hookimpl(wrapper=True)
