@@ -36,7 +36,7 @@ def test_children_that_have_done_their_jobs_are_replaced_and_no_job_notices(
     tree.wait_until(lambda: set(records.ended()) == set(jids), 30)
     assert set(records.started().values()) == {1}
     ran = {event.pid for event in records.ends()}
-    assert len(ran) >= 5, "each did about a hundred, or more while its successor booted"
+    assert len(ran) > len(before), "some did not do all: when a successor is ready is a matter of the machine"
     assert "max_jobs 100" in tree.log()
     tree.wait_until(lambda: not before & tree.child_pids(), 10)
     finish(tree, 2)
