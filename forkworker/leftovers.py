@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _REMEDY = "in the event 'startup', or use --no-preload"
+_ENDING_SECONDS = 0.05
 _SELECTOR = "anon_inode:[eventpoll]"
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
@@ -124,10 +125,16 @@ class Leftovers:
 
     def _left_tasks(self) -> Iterator[str]:
         """Yield the threads that Python has not started."""
+        if self._unknown_tasks():
+            threading.Event().wait(
+                _ENDING_SECONDS
+            )  # one that has ended for Python is there for the kernel a little longer
+        for name in self._unknown_tasks():
+            yield f"{name} (by {self._words(None)})"
+
+    def _unknown_tasks(self) -> list[str]:
         known = {thread.native_id for thread in threading.enumerate()}
-        for task, name in _tasks().items():
-            if task not in known and task not in self._tasks:
-                yield f"{name} (by {self._words(None)})"
+        return [name for task, name in _tasks().items() if task not in known and task not in self._tasks]
 
     def _maker_of(self, descriptor: int) -> Maker | None:
         for known, maker in list(self._makers.values()):
