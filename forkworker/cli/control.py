@@ -166,10 +166,7 @@ def _configured(args: Namespace) -> str | None:
 
 
 def _meet(path: str) -> Master:
-    status = control.ask(path, {"command": "status"}, ANSWER_SECONDS).get("status")
-    if not isinstance(status, dict):
-        raise ControlError(f"what {path} answers is not understood: this is no master of this version")
-    return Master(path, status)
+    return Master(path, control.status_of(path, ANSWER_SECONDS))
 
 
 def _by_pid(args: Namespace) -> Master:

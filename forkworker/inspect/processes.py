@@ -54,22 +54,20 @@ class Process:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``--json`` shows."""
-        shown = (
-            "identity",
-            "hostname",
-            "pid",
-            "tag",
-            "version",
-            "queues",
-            "concurrency",
-            "busy",
-            "quiet",
-            "started_at",
-        )
-        more = ("beat", "rss_kilobytes", "round_trip_microseconds")
-        return {name: getattr(self, name) for name in (*shown, *more)} | {
+        return {
+            "identity": self.identity,
+            "hostname": self.hostname,
+            "pid": self.pid,
+            "tag": self.tag,
+            "version": self.version,
             "queues": list(self.queues),
+            "concurrency": self.concurrency,
+            "busy": self.busy,
             "quiet": self.is_quiet,
+            "started_at": self.started_at,
+            "beat": self.beat,
+            "rss_kilobytes": self.rss_kilobytes,
+            "round_trip_microseconds": self.round_trip_microseconds,
         }
 
 

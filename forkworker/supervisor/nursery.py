@@ -158,7 +158,7 @@ class Nursery:
         child.note_end(status, self._clock.monotonic())
         pause = self._fleet.remove(child, self._clock.monotonic())
         if not child.has_booted:
-            self.last_failure = f"{describe_status(status)}{': ' if child.failure else ''}{child.failure}"
+            self.last_failure = describe_end(child, status)
         self._note_gone(child, status)
         if child.pid is None:
             child.close()
@@ -205,6 +205,11 @@ class Nursery:
                 fields["recovered"],
             )
         child.close()
+
+
+def describe_end(child: ChildHandle, status: int) -> str:
+    """Say how a child ended, and why, if it has said so."""
+    return ": ".join(filter(None, (describe_status(status), child.failure)))
 
 
 def describe_status(status: int) -> str:

@@ -11,7 +11,7 @@ import sys
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from forkworker.supervisor.nursery import describe_status
+from forkworker.supervisor.nursery import describe_end, describe_status
 from forkworker.supervisor.states import ChildState
 
 if TYPE_CHECKING:
@@ -88,6 +88,11 @@ class Rollout:
         """When ``step`` has something to do, if nothing happens before."""
         if self.stage is Stage.LOADING:
             return self._load_by
+        return self._proven_at
+
+    @property
+    def _proven_at(self) -> float | None:
+        """When the trial is over; None while no child is on trial and ready."""
         if self._trial and self._trial.state is ChildState.READY:
             return self._trial.ready_at + TRIAL_SECONDS
         return None
@@ -101,7 +106,7 @@ class Rollout:
             self._try(gate)
         elif self.stage is Stage.LOADING and now >= self._load_by:
             self._fail(f"the app was not loaded after {self._settings.boot_timeout:g} s")
-        elif self.stage is Stage.TRYING and self._trial and self._is_proven(self._trial, now):
+        elif self.stage is Stage.TRYING and self._proven_at is not None and now >= self._proven_at:
             self._commit()
         elif self.stage is Stage.REPLACING and not self._fleet.outdated and not self._fleet.incoming:
             self._finish()
@@ -140,7 +145,7 @@ class Rollout:
         """A child has ended; the one on trial takes the new code along."""
         if child is self._trial:
             self._trial = None
-            self._fail(f"its first child {describe_status(status)}{': ' if child.failure else ''}{child.failure}")
+            self._fail(f"its first child {describe_end(child, status)}")
 
     def _try(self, gate: Gate) -> None:
         if self._nursery.spawn_beside(_TRIAL_SLOT, gate, self._fleet.generation + 1):
@@ -149,10 +154,6 @@ class Rollout:
             _log.info("rolling restart: %s, for %g s", self.stage.value, TRIAL_SECONDS)
         else:
             self._fail("no child could be made")
-
-    @staticmethod
-    def _is_proven(trial: ChildHandle, now: float) -> bool:
-        return trial.state is ChildState.READY and now >= trial.ready_at + TRIAL_SECONDS
 
     def _commit(self) -> None:
         self._trial = None

@@ -214,6 +214,14 @@ def ask(path: str, request: dict[str, Any], seconds: float | None) -> dict[str, 
         return connection.ask(request, seconds)
 
 
+def status_of(path: str, seconds: float) -> dict[str, Any]:
+    """Return what the master on this socket says of itself; raises ControlError if that is none of ours."""
+    status = ask(path, {"command": "status"}, seconds).get("status")
+    if not isinstance(status, dict):
+        raise ControlError(f"what {path} answers is not understood: this is no master of this version")
+    return status
+
+
 def find(folder: str) -> list[str]:
     """Return the sockets of a folder on which a live master answers; what dead ones left is passed over."""
     try:

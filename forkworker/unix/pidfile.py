@@ -88,7 +88,7 @@ def _is_master(pid: int) -> bool:
 def _pidfile_of(socket_path: str) -> str:
     """Return what a master says its pidfile is; '' if it says nothing."""
     try:
-        status = control.ask(socket_path, {"command": "status"}, control.PROBE_SECONDS).get("status")
+        status = control.status_of(socket_path, control.PROBE_SECONDS)
     except ControlError:
         return ""
-    return str(status.get("pidfile") or "") if isinstance(status, dict) else ""
+    return str(status.get("pidfile") or "")
