@@ -11,17 +11,15 @@ import json
 import logging
 import os
 import select
+import stat
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from forkworker.clock import SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    #: a message, and its fields for a log of JSON objects
-    Entry = tuple[str, dict[str, Any]]
+    from collections.abc import Callable, Iterable, Iterator
 
 ROOT = "forkworker"
 #: not sys.stderr, which a job may close or replace
@@ -32,6 +30,15 @@ _CONTROL = {c: f"\\x{c:02x}" for c in [*range(32), *range(127, 160)]} | {10: "\\
 _CONTROL |= {c: f"\\u{c:04x}" for c in [0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]}
 #: of a message, and of a traceback; what an app or a payload says may be longer than any log takes
 _MOST_CHARACTERS = 20_000
+#: lines that are written at once, in bytes: a file takes any number of them whole, a pipe only so many
+_MOST_AT_ONCE = 65536
+
+
+class Teller(NamedTuple):
+    """How things of one kind are told: by a message and, in a log of JSON objects, by fields beside it."""
+
+    message: Callable[[Any], str]
+    fields: Callable[[Any], dict[str, Any]]
 
 
 def clean(text: str) -> str:
@@ -56,15 +63,23 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; a traceback is folded into it."""
-        line = self.line(_instant(record.created), record.levelname, record.getMessage(), {})
+        line = self._head(_instant(record.created), record.levelname) + _one_line(record.getMessage())
         if record.exc_info:
             line += " | " + clean(cut(self.formatException(record.exc_info)))
         return line
 
-    def line(self, instant: str, level: str, message: str, _fields: dict[str, Any]) -> str:
-        """Return a line from its parts."""
-        text = cut(message)
-        return f"{instant} {level} {self._who} {text if text.isprintable() else clean(text)}"
+    def lines(self, instant: str, level: str, things: Iterable[Any], teller: Teller) -> Iterator[str]:
+        """Return a line for each thing; it ends with a line feed."""
+        head, message = self._head(instant, level), teller.message
+        return (f"{head}{_one_line(message(thing))}\n" for thing in things)
+
+    def _head(self, instant: str, level: str) -> str:
+        return f"{instant} {level} {self._who} "
+
+
+def _one_line(message: str) -> str:
+    text = cut(message)
+    return text if text.isprintable() else clean(text)
 
 
 class JsonFormatter(logging.Formatter):
@@ -79,10 +94,13 @@ class JsonFormatter(logging.Formatter):
         fields = getattr(record, "fields", {})
         if record.exc_info:
             fields = {**fields, "traceback": cut(self.formatException(record.exc_info))}
-        return self.line(_instant(record.created), record.levelname, record.getMessage(), fields)
+        return self._line(_instant(record.created), record.levelname, record.getMessage(), fields)
 
-    def line(self, instant: str, level: str, message: str, fields: dict[str, Any]) -> str:
-        """Return a line from its parts."""
+    def lines(self, instant: str, level: str, things: Iterable[Any], teller: Teller) -> Iterator[str]:
+        """Return a line for each thing; it ends with a line feed."""
+        return (self._line(instant, level, teller.message(thing), teller.fields(thing)) + "\n" for thing in things)
+
+    def _line(self, instant: str, level: str, message: str, fields: dict[str, Any]) -> str:
         return json.dumps({"time": instant, "level": level, **self._who, "message": cut(message), **fields})
 
 
@@ -102,22 +120,39 @@ class _Writer(logging.Handler):
         except Exception:  # noqa: BLE001 - a wrong log call is not the job's failure
             self.handleError(record)
 
-    def emit_many(self, level: str, entries: Iterable[Entry]) -> None:
-        """Write lines of this moment, several at once, as many as stay whole in a pipe."""
-        instant = _instant(SystemClock.now())
-        chunk = b""
-        for message, fields in entries:
-            line = self.formatter.line(instant, level, message, fields).encode("utf-8", "replace") + b"\n"
-            if chunk and len(chunk) + len(line) > select.PIPE_BUF:
-                self._write(chunk)
-                chunk = b""
-            chunk += line
-        self._write(chunk)
+    def emit_many(self, level: str, things: Iterable[Any], teller: Teller) -> None:
+        """Write a line of this moment for each thing, several at once: each write may cost the thread its turn."""
+        lines = self.formatter.lines(_instant(SystemClock.now()), level, things, teller)
+        for chunk in _chunks(lines, _most_at_once()):
+            self._write(chunk)
 
     @staticmethod
     def _write(text: bytes) -> None:
         with contextlib.suppress(OSError):  # a full disk or a closed terminal must not stop the work
             os.write(_STDERR, text)
+
+
+def _most_at_once() -> int:
+    """Return how many bytes are written as a whole, whoever else writes to the same place."""
+    try:
+        is_file = stat.S_ISREG(os.fstat(_STDERR).st_mode)
+    except OSError:
+        is_file = False
+    return _MOST_AT_ONCE if is_file else select.PIPE_BUF
+
+
+def _chunks(lines: Iterable[str], most: int) -> Iterator[bytes]:
+    """Return whole lines together, as many as have so many bytes; a longer line is alone."""
+    held: list[bytes] = []
+    size = 0
+    for line in lines:
+        text = line.encode("utf-8", "replace")
+        if held and size + len(text) > most:
+            yield b"".join(held)
+            held, size = [], 0
+        held.append(text)
+        size += len(text)
+    yield b"".join(held)
 
 
 def configure(level: str, form: str, speaker: str) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from forkworker import logs
 
 if TYPE_CHECKING:
-    from forkworker.logs import Entry
     from forkworker.runtime.outcome import Outcome
 
 _log = logging.getLogger(__name__)
@@ -40,17 +39,28 @@ class JobLog:
         if not outcomes:
             return
         if writer := logs.sole_writer(_log):
-            writer.emit_many(logging.getLevelName(level), map(_entry, outcomes))
+            writer.emit_many(logging.getLevelName(level), outcomes, _TELLER)
             return
-        for message, fields in map(_entry, outcomes):
-            _log.log(level, "%s", message, extra={"fields": fields})
+        for outcome in outcomes:
+            _log.log(level, "%s", _message(outcome), extra={"fields": _fields(outcome)})
 
 
-def _entry(outcome: Outcome) -> Entry:
+def _message(outcome: Outcome) -> str:
     unit, kind, name, jid, seconds, error, *_ = outcome
-    jid, name, error = jid[:_MOST_NAME], name[:_MOST_NAME], error[:_MOST_ERROR]
-    message = (
-        f"jid={jid} {name or '?'} queue={unit.queue} {_WORDS[kind]} in {seconds:.3f} s{': ' if error else ''}{error}"
-    )
-    fields = {"jid": jid, "name": name, "queue": unit.queue, "outcome": kind, "seconds": round(seconds, 6)}
-    return message, {**fields, "error": error} if error else fields
+    told = f"jid={jid[:_MOST_NAME]} {name[:_MOST_NAME] or '?'} queue={unit.queue} {_WORDS[kind]} in {seconds:.3f} s"
+    return f"{told}: {error[:_MOST_ERROR]}" if error else told
+
+
+def _fields(outcome: Outcome) -> dict[str, Any]:
+    unit, kind, name, jid, seconds, error, *_ = outcome
+    fields = {
+        "jid": jid[:_MOST_NAME],
+        "name": name[:_MOST_NAME],
+        "queue": unit.queue,
+        "outcome": kind,
+        "seconds": round(seconds, 6),
+    }
+    return {**fields, "error": error[:_MOST_ERROR]} if error else fields
+
+
+_TELLER = logs.Teller(_message, _fields)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import select
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -327,3 +328,39 @@ def test_a_job_line_as_json_has_its_fields_and_a_bounded_error(lines: Lines) -> 
     }
     assert told["error"] == ("E: " + "x" * 5000)[:1000]
     assert len(line) < 4000
+
+
+def outcomes(count: int) -> list[Outcome]:
+    return [outcome("done")] * count
+
+
+def writes_of(monkeypatch: pytest.MonkeyPatch, target: int, count: int) -> list[bytes]:
+    """Report so many jobs to a log at this descriptor; return what each system call wrote."""
+    writes: list[bytes] = []
+    monkeypatch.setattr(logs, "_STDERR", target)
+    logs.configure("info", "text", "child=2")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda _descriptor, data: writes.append(data) or len(data))
+        JobLog().report(outcomes(count))
+    return writes
+
+
+def test_a_file_takes_many_job_lines_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as file:
+        writes = writes_of(monkeypatch, file.fileno(), 250)
+
+    assert len(writes) == 1
+    assert writes[0].count(b"\n") == 250
+
+
+def test_a_pipe_takes_whole_lines_only_so_that_processes_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    try:
+        writes = writes_of(monkeypatch, writer, 250)
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+    assert all(len(text) <= select.PIPE_BUF and text.endswith(b"\n") for text in writes)
+    assert sum(text.count(b"\n") for text in writes) == 250
+    assert len(writes) < 10
