@@ -109,6 +109,7 @@ class Child:
             self._board,
             registry,
             self._clock,
+            slot=self._slot,
             pid=self._pid,
             origin=process_info.origin(process.origin(self._pid), self._settings.concurrency),
             on_reached=self._tell_ready,

@@ -19,7 +19,7 @@ from forkworker.runtime.openings import Openings
 from forkworker.runtime.order import Order, Plan
 from forkworker.runtime.outcome import Ended, Interrupted, NotStarted, Outcome
 from forkworker.runtime.pace import Pace
-from forkworker.runtime.waiting import Alarm, Catch, Waits
+from forkworker.runtime.waiting import ASK_SECONDS, Alarm, Catch, Waits
 from forkworker.store import working
 from forkworker.store.connection import Link
 from forkworker.store.waits import BLOCK_SECONDS
@@ -54,6 +54,7 @@ class Exchange:
         hand: Hand,
         clock: Clock,
         *,
+        slot: int,
         pid: int,
         origin: str,
         report: Callable[[list[Outcome]], None],
@@ -74,7 +75,7 @@ class Exchange:
         self._ledger = Ledger()
         self._order = Order(settings.queues)
         self._link = Link(settings.redis_url, preload=working.SCRIPTS)
-        self._waits = Waits(settings.redis_url, settings.queue_names, board, clock, self._alarm)
+        self._waits = Waits(settings.redis_url, settings.queue_names, board, clock, self._alarm, slot=slot)
         self._openings = Openings(settings, board, self._order, self._waits)
         self._identity = ""
         #: the working lists may hold payloads that we do not know of
@@ -297,8 +298,8 @@ class Exchange:
         return board.gate == Gate.RUN and not self._over and not board.epoch % 2 and self._has_lease()
 
     def _wanted(self) -> int:
-        """How many payloads to fetch now: none while every queue is waited on."""
-        if self._in_doubt or self._waits.all_armed or not self._may_take():
+        """How many payloads to fetch now: none while the waits bring what there is."""
+        if self._in_doubt or self._waits.suffice or not self._may_take():
             return 0
         wanted = self._settings.concurrency + self._pace.ahead - self._active()
         return max(0, min(wanted, self._hand.room - len(self._settings.queues)))
@@ -346,7 +347,7 @@ class Exchange:
         if self._hand.unstarted:
             return KEEP_UNSTARTED_SECONDS
         waiting_for_keeper = self._board.gate == Gate.RUN and not self._waits.armed and not self._may_take()
-        return _LEASE_CHECK_SECONDS if waiting_for_keeper or self._in_doubt else 1.0
+        return _LEASE_CHECK_SECONDS if waiting_for_keeper or self._in_doubt else ASK_SECONDS
 
     def _sleep(self, seconds: float) -> None:
         self._alarm.asleep = True

@@ -37,5 +37,5 @@ class Openings:
         closed = self._board.closed
         queues = [queue for queue, is_closed in zip(self._settings.queues, closed, strict=True) if not is_closed]
         self._order.choose(queues)
-        self._waits.choose({queue.name for queue in queues})
+        self._waits.choose([queue.name for queue in queues])
         return self._waits.disarm(link)

@@ -11,11 +11,16 @@ from forkworker.errors import StoreUnavailable
 from forkworker.store.waits import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from forkworker.clock import Clock
     from forkworker.store.connection import Link
     from forkworker.unix.board import Board
+
+#: connections of one child that wait; with more queues Redis would have as many for each child
+MOST_WAITS = 16
+#: how often a child asks for jobs of queues on which it does not wait
+ASK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +59,16 @@ class Alarm:
 
 
 class Waits:
-    """One wait for each queue; used by the exchange thread alone."""
+    """One wait for each queue, as far as there are not too many; used by the exchange thread alone."""
 
-    def __init__(self, url: str, queues: tuple[str, ...], board: Board, clock: Clock, alarm: Alarm) -> None:
+    def __init__(
+        self, url: str, queues: tuple[str, ...], board: Board, clock: Clock, alarm: Alarm, *, slot: int
+    ) -> None:
         self._waits = [Wait(url, queue, clock) for queue in queues]
-        self._open = set(queues)
+        self._slot = slot
+        self._clock = clock
+        self._asked_at = 0.0
+        self.choose(queues)
         self._permits: dict[str, int] = {}
         self._board = board
         self._alarm = alarm
@@ -70,18 +80,26 @@ class Waits:
         return any(wait.armed for wait in self._waits)
 
     @property
-    def all_armed(self) -> bool:
-        """Whether every open queue is waited on, and so was empty a moment ago."""
-        return all(wait.armed for wait in self._waits if wait.queue in self._open)
+    def suffice(self) -> bool:
+        """Whether there is nothing to ask for: all queues were empty a moment ago, and what comes wakes us."""
+        if not all(wait.armed for wait in self._waits if wait.queue in self._chosen):
+            return False
+        return self._has_all or self._clock.monotonic() < self._asked_at + ASK_SECONDS
 
-    def choose(self, queues: set[str]) -> None:
-        """Wait on these queues only, from the next ``arm`` on."""
-        self._open = queues
+    def choose(self, queues: Sequence[str]) -> None:
+        """Wait on these queues only, from the next ``arm`` on; on some of them, if there are too many.
+
+        The slots of a tree choose in turn, so that together they wait on as many as they can.
+        """
+        start = self._slot * MOST_WAITS % max(1, len(queues))
+        self._chosen = set([*queues[start:], *queues[:start]][:MOST_WAITS])
+        self._has_all = len(self._chosen) == len(queues)
 
     def arm(self, identity: str, permit: int) -> None:
-        """Wait on every open queue that is not waited on."""
+        """Wait on every chosen queue that is not waited on; all queues must have been asked."""
+        self._asked_at = self._clock.monotonic()
         for number, wait in enumerate(self._waits):
-            if not wait.armed and wait.queue in self._open:
+            if not wait.armed and wait.queue in self._chosen:
                 wait.connect()
                 self._board.note_wait(number, wait.client_id)
                 self._permits[wait.queue] = permit
