@@ -56,6 +56,12 @@ faults-bugs: $(dev_ready)  ## the harness against planted bugs: each must be cau
 faults-storm: $(dev_ready)  ## a thousand children killed under full load
 	PYTHONPATH=tests $(bin)/python -m faults.storm
 
+.PHONY: bench bench-quick
+bench: $(dev_ready)  ## all benchmarks, the peers beside us, three rounds (an hour); installs the peers in .bench/
+	PYTHONPATH=tests $(bin)/python -m bench all
+bench-quick: $(dev_ready)  ## throughput, latency, enqueueing, beside four peers, one round (2 minutes once the peers are installed)
+	PYTHONPATH=tests $(bin)/python -m bench quick
+
 .PHONY: lint format types layers
 lint: $(dev_ready)  ## ruff: rules and format
 	$(bin)/ruff check .
@@ -73,7 +79,7 @@ check: lint types layers test  ## exactly what CI runs on the main Python
 
 .PHONY: clean
 clean:  ## remove what these commands have made
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .bench build dist *.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

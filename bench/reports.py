@@ -1,0 +1,60 @@
+"""A file of results as Markdown tables, and as pictures."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from bench import bars
+from bench.contestants import OURS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.results import Rows
+
+#: with the heading of each
+SUBJECTS = {
+    "drain": "No-op jobs that wait are worked off",
+    "sleeping": "Jobs that wait for 10 ms, 50 at a time",
+    "latency": "Push to start, workers idle",
+    "distant": "Redis 1 ms away",
+    "enqueue": "Enqueueing, one program",
+    "memory": "Memory of the whole tree (PSS), two processes or more, after 5,000 jobs",
+    "idle": "An idle tree of two children, three queues",
+    "scale": "The cost of a job when Redis holds more",
+    "cores": "CPU-bound jobs, 10 ms of pure Python, as many children as cores",
+    "crash": "A child is killed with 25 jobs in hand, until all are back in their queue",
+}
+
+
+def document(rows: Rows) -> list[str]:
+    """Return every subject that was measured, with its table."""
+    lines: list[str] = []
+    for machine in rows.of(subject="machine"):
+        lines = [f"{key}: {value}" for key, value in machine.items() if key not in ("subject", "run")]
+    for name, heading in SUBJECTS.items():
+        measured = rows.of(subject=name)
+        if measured:
+            lines += ["", f"## {heading}", "", *_report(name, measured)]
+    return lines
+
+
+def _report(name: str, rows: Rows) -> list[str]:
+    lines: list[str] = importlib.import_module(f"bench.subjects.{name}").report(rows.good())
+    failed = [f"- {row['system']}, {row['variant']} failed: {row['error']}" for row in rows if "error" in row]
+    return [*lines, *([""] if failed else []), *failed]
+
+
+def draw(rows: Rows, folder: Path) -> None:
+    """Write the pictures: jobs a second, and the latency that one in a hundred exceeds."""
+    for subject, key, heading in (
+        ("drain", "rate", "No-op jobs a second (more is better)"),
+        ("latency", "p99", "Push to start, ms: 99 of 100 are quicker (less is better)"),
+    ):
+        groups = rows.of(subject=subject).good().groups("system", "variant")
+        values = {f"{system} {variant}": group.median(key) for (system, variant), group in groups.items()}
+        if values:
+            folder.mkdir(parents=True, exist_ok=True)
+            ours = {name for name in values if name.startswith(OURS)}
+            (folder / f"{subject}.svg").write_text(bars.picture(heading, values, ours), "utf-8")
