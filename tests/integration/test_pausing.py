@@ -84,7 +84,7 @@ def test_idle_children_stop_waiting_for_a_paused_queue_and_wait_again_when_it_is
     assert time.monotonic() - opened < 5
     next_one = push(redis, "record", ["awaited"], queue="mail")
     tree.wait_until(lambda: records.ended()[next_one] == 1, 5, "the queue is waited on again")
-    assert places(redis) == {}
+    tree.wait_until(lambda: places(redis) == {}, 5, "both are settled")
     tree.stop()
 
 

@@ -111,7 +111,7 @@ def test_bad_code_changes_nothing_and_the_next_good_one_takes_over(
     jid = push(redis, "work", [0.01])
     tree.wait_until(lambda: records.ended()[jid] == 1, 10)
     assert records.ends()[-1].key == "good"
-    assert places(redis) == {}
+    tree.wait_until(lambda: places(redis) == {}, 5, "all are settled")
     tree.wait_ready()
     tree.stop()
 

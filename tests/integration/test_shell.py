@@ -140,9 +140,9 @@ def test_two_operators_act_on_each_entry_once_while_jobs_run(
         thread.join()
 
     assert len(outputs) == 4, outputs
-    counts = {
+    counts = [
         (m[2], m[1].replace(",", "")) for m in (re.search(r"([\d,]+) jobs? (\w+)", text) for text in outputs) if m
-    }
+    ]
     done = {action: sum(int(n) for a, n in counts if a == action) for action in ("retried", "deleted", "buried")}
     assert sum(done.values()) == len(wanted), outputs
     tree.wait_until(lambda: len(records.ends()) == done["retried"], 15, "what was retried has run")
