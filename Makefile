@@ -3,10 +3,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_FLAGS ?=
+# So many tests at a time; auto: twice as many as there are processors, as tests of processes mostly wait.  0: one by one.
+WORKERS ?= auto
 # [examples] is for tests/integration/test_documents.py and test_examples.py.
 DEV_EXTRAS ?= dev,examples
 
 bin := $(VENV)/bin
+# What goes together, and in which order, tests/conftest.py says.
+pytest = $(bin)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_FLAGS)
 packaging := pyproject.toml forkworker/version.py
 
 # Stamps: an environment is set up again only when what it is made of has changed.
@@ -18,6 +22,9 @@ dev_ready := $(VENV)/.ready-dev
 ifeq ($(shell command -v redis-server),)
 export FORKWORKER_TEST_REDIS ?= embedded
 endif
+
+# Without byte code every process of the tests would compile anew what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -32,19 +39,19 @@ run: $(run_ready)  ## the quickstart: real jobs on real children, one of them ki
 
 .PHONY: test
 test: $(dev_ready)  ## the whole suite
-	$(bin)/python -m pytest $(PYTEST_FLAGS)
+	$(pytest)
 
 .PHONY: test-unit test-store test-integration test-sidekiq test-systemd
 test-unit: $(dev_ready)  ## pure tests: no Redis, no processes
-	$(bin)/python -m pytest $(PYTEST_FLAGS) tests/unit
+	$(pytest) tests/unit
 test-store: $(dev_ready)  ## the scripts, on a real Redis
-	$(bin)/python -m pytest $(PYTEST_FLAGS) tests/store
+	$(pytest) tests/store
 test-integration: $(dev_ready)  ## real trees of processes
-	$(bin)/python -m pytest $(PYTEST_FLAGS) tests/integration
+	$(pytest) tests/integration
 test-sidekiq: $(dev_ready)  ## Ruby's Sidekiq beside us: its Web UI, its worker, its client
-	$(bin)/python -m pytest $(PYTEST_FLAGS) tests/sidekiq
+	$(pytest) tests/sidekiq
 test-systemd: $(dev_ready)  ## services on a real systemd, in a container; as root
-	$(bin)/python -m pytest $(PYTEST_FLAGS) tests/systemd
+	$(pytest) tests/systemd
 
 SECONDS ?= 180
 SEED ?=

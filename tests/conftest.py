@@ -21,12 +21,40 @@ if TYPE_CHECKING:
 
     import redis as redispy
 
+#: folders whose tests share what is slow to start: one after the other, in one worker
+TOGETHER = ("systemd", "sidekiq")
+#: long before short, so that no worker is left with a long one at the end
+ORDER = (*TOGETHER, "faults", "integration", "store", "unit")
 FAILED = pytest.StashKey[bool]()
 STATUS = pytest.StashKey[int]()
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in the background like that, and those that we start would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run more tests at a time than there are processors: those of processes mostly wait."""
+    return min(2 * len(os.sched_getaffinity(0)), 8)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Say which tests run in one worker: of a folder, or of a file of quick ones."""
+    if _folder(item) in TOGETHER:
+        item.add_marker(pytest.mark.xdist_group(_folder(item)))
+    elif _folder(item) in ("store", "unit"):
+        item.add_marker(pytest.mark.xdist_group(f"{_folder(item)}/{item.path.stem}"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put them into order; within a folder it stays random."""
+    items.sort(key=lambda item: ORDER.index(_folder(item)))
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.parent.name
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

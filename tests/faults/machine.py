@@ -29,8 +29,8 @@ class Network:
 
     def __init__(self) -> None:
         self.name = f"fw{secrets.token_hex(4)}"
-        net = secrets.randbelow(250) + 1  # within 198.18.0.0/15, which is for such tests
-        self.near, self.far = f"198.18.{net}.1", f"198.18.{net}.2"
+        net = 4 * secrets.randbelow(1 << 14)  # of 198.18.0.0/15, which is for such tests; others have cables, too
+        self.near, self.far = (f"198.18.{net >> 8}.{(net & 255) + end}" for end in (1, 2))
 
     def __enter__(self) -> Self:
         _run("ip", "netns", "add", self.name)

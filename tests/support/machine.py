@@ -206,7 +206,8 @@ class Machine:
             useradd --system shop
             {PYTHON}/bin/{version} -m venv --without-pip {APP}/.venv
             cd {APP}/.venv/lib/{version}/site-packages
-            cp -r {CHECKOUT}/forkworker {CHECKOUT}/tests/support .
+            # without the byte code, which other tests are writing just now
+            tar -c --exclude=__pycache__ -C {CHECKOUT} forkworker -C tests support | tar -x
             echo {PACKAGES} > packages.pth
             {APP}/.venv/bin/python -m compileall -q forkworker support  # a service could not keep what it compiles
             """
