@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import logging
 import math
 import os
@@ -78,12 +77,7 @@ class Client:
 
     def push_jobs(self, jobs: Iterable[dict[str, Any]], at: float | None = None) -> list[str | None]:
         """Push payload dicts, a thousand for each round trip; return the jids as ``push`` does."""
-        jids: list[str | None] = []
-        ready: list[dict[str, Any]] = []
-        for job in jobs:
-            before = len(ready)
-            middleware.client.run(job, functools.partial(ready.append, job))
-            jids.append(job["jid"] if len(ready) > before else None)
+        ready, jids = _admitted(jobs)
         now = _clock.now()
         due = at if at is not None and at > now else None
         parcels = [_pack(job if due else {**job, "enqueued_at": now}) for job in ready]
@@ -118,6 +112,20 @@ class Client:
         return self._redis[1]
 
 
+def _admitted(jobs: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str | None]]:
+    """Return the jobs that middleware lets pass, and the jid of each, None for what it keeps back."""
+    if middleware.client.is_empty:
+        all_of_them = list(jobs)
+        return all_of_them, [job["jid"] for job in all_of_them]
+    ready: list[dict[str, Any]] = []
+    jids: list[str | None] = []
+    for job in jobs:
+        before = len(ready)
+        middleware.client.run(job, functools.partial(ready.append, job))
+        jids.append(job["jid"] if len(ready) > before else None)
+    return ready, jids
+
+
 def _check(name: object, args: object, retry: object, fields: dict[str, Any]) -> None:
     """Refuse what is no job by the look of it; what the job itself expects only the worker knows."""
     if not isinstance(name, str) or not name:
@@ -136,11 +144,20 @@ def _check(name: object, args: object, retry: object, fields: dict[str, Any]) ->
         portable.refuse_misfit(value, f"{name}: {field}")
 
 
-def make_job(name: str, args: Sequence[Any], *, queue: str, retry: bool | int, **fields: Any) -> dict[str, Any]:
+def make_job(
+    name: str, args: Sequence[Any], *, queue: str, retry: bool | int, jid: str | None = None, **fields: Any
+) -> dict[str, Any]:
     """Return the payload of a new job as a dict; raises ValueError for a name of a queue that cannot be."""
     options.check_queue(queue)
-    job = {"class": name, "args": list(args), "retry": retry, "queue": queue, "jid": payload.new_jid()}
-    return {**job, "created_at": _clock.now(), **fields}
+    return {
+        "class": name,
+        "args": list(args),
+        "retry": retry,
+        "queue": queue,
+        "jid": payload.new_jid() if jid is None else jid,
+        "created_at": _clock.now(),
+        **fields,
+    }
 
 
 def _pack(job: dict[str, Any]) -> Parcel:
@@ -168,9 +185,9 @@ def _batches(parcels: Iterable[Parcel], at: float | None) -> Iterator[list[Parce
     for group in groups.values():
         start = 0
         while start < len(group):
-            rest = itertools.islice(group, start, None)
-            count = batches.how_many((len(parcel.payload) for parcel in rest), BATCH)
-            yield group[start : start + count]
+            next_ones = group[start : start + BATCH]
+            count = batches.how_many((len(parcel.payload) for parcel in next_ones), BATCH)
+            yield next_ones[:count]
             start += count
 
 

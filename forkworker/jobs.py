@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from forkworker import client, options
 from forkworker.options import DEFAULT_BACKTRACE_LINES, Options
-from forkworker.wire import portable
+from forkworker.wire import payload, portable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,6 +37,8 @@ class Job(Generic[P, R]):
         #: names of options that count for these pushes, whatever the registered job says
         self._stated = stated
         self.signature = inspect.signature(function)
+        self._told = options.fields(stated)
+        self._names, self._counts = _positions(self.signature)
         functools.update_wrapper(self, function, updated=())  # its attributes are not ours
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -98,35 +100,42 @@ class Job(Generic[P, R]):
         Nothing is pushed if one of them does not fit.  On PushFailed and PushInDoubt the error's
         ``accepted`` tells which were pushed before.
         """
-        return client.default().push_jobs([self._row(number, args) for number, args in enumerate(runs)])
+        every = list(runs)
+        jids = payload.new_jids(len(every))
+        return client.default().push_jobs([self._row(number, args, jids[number]) for number, args in enumerate(every)])
 
-    def _row(self, number: int, args: Sequence[Any]) -> dict[str, Any]:
-        if isinstance(args, str | bytes) or not isinstance(args, Sequence):
+    def _row(self, number: int, args: Sequence[Any], jid: str) -> dict[str, Any]:
+        if type(args) is not tuple and (isinstance(args, str | bytes) or not isinstance(args, Sequence)):
             raise TypeError(f"{self.name}: run {number} is {args!r:.60}, not a sequence of arguments such as ('a', 1)")
         try:
-            return self._payload(tuple(args), {})
+            return self._payload(tuple(args), {}, jid)
         except TypeError as error:
             raise TypeError(f"{error} (run {number})") from None
 
-    def _payload(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _payload(self, args: tuple[Any, ...], kwargs: dict[str, Any], jid: str | None = None) -> dict[str, Any]:
         default = self.default_options
         positional, keyword = self._bind(args, kwargs)
-        told = default.fields(self._stated)
-        if keyword:
-            told["kwargs"] = keyword
-        return client.make_job(self.name, positional, queue=default.queue, retry=default.retry, **told)
+        told = {**self._told, "kwargs": keyword} if keyword else self._told
+        return client.make_job(self.name, positional, queue=default.queue, retry=default.retry, jid=jid, **told)
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Fit arguments to the signature: positional as far as the function allows."""
+        if not kwargs and len(args) in self._counts:  # it is clear which is which, and binding takes long
+            self._refuse_misfits(zip(self._names, args, strict=False))
+            return list(args), {}
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{self.name}: {error}") from None
         if kwargs:
             self._fill_gaps(bound)
-        for name, value in bound.arguments.items():
-            portable.refuse_misfit(value, f"{self.name}: the argument {name!r}")
+        self._refuse_misfits(bound.arguments.items())
         return list(bound.args), dict(bound.kwargs)
+
+    def _refuse_misfits(self, arguments: Iterable[tuple[str, Any]]) -> None:
+        for name, value in arguments:
+            if not portable.is_fit(value):
+                portable.refuse_misfit(value, f"{self.name}: the argument {name!r}")
 
     def _fill_gaps(self, bound: inspect.BoundArguments) -> None:
         """Write out the defaults before a positional argument that was given by name."""
@@ -136,6 +145,15 @@ class Job(Generic[P, R]):
             bound.arguments.setdefault(parameter.name, parameter.default)
         order = list(self.signature.parameters)
         bound.arguments = dict(sorted(bound.arguments.items(), key=lambda item: order.index(item[0])))
+
+
+def _positions(signature: inspect.Signature) -> tuple[list[str], range]:
+    """Return the names of the positional parameters, and how many arguments fit them without more ado."""
+    parameters = signature.parameters.values()
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    is_plain = all(p.default is not p.empty or p.kind is p.VAR_KEYWORD for p in parameters if p not in positional)
+    least = sum(p.default is p.empty for p in positional)
+    return [p.name for p in positional], range(least, len(positional) + 1) if is_plain else range(0)
 
 
 class Registry:

@@ -31,6 +31,11 @@ class Chain:
         """Take a middleware out again; raises ValueError if it is not in."""
         self._links.remove(middleware)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no middleware."""
+        return not self._links
+
     def run(self, job: dict[str, Any], innermost: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call the innermost, with its arguments, through all links."""
         if not self._links:

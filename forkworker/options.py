@@ -5,6 +5,7 @@ Used by programs that enqueue and in children.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -62,9 +63,14 @@ class Options:
         return told
 
 
+@functools.lru_cache(maxsize=1024)
+def _is_queue_name(name: str) -> bool:
+    return QUEUE_NAME.fullmatch(name) is not None
+
+
 def check_queue(name: object) -> None:
     """Raise ValueError for a name that Sidekiq's Web UI could not open."""
-    if not isinstance(name, str) or not QUEUE_NAME.fullmatch(name):
+    if not isinstance(name, str) or not _is_queue_name(name):
         raise ValueError(f"queue {name!r}: a name may have letters, digits and _ : . - only")
 
 

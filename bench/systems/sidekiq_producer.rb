@@ -8,7 +8,9 @@ worker = Object.const_get(job.capitalize)
 clock = -> { Process.clock_gettime(Process::CLOCK_MONOTONIC, :nanosecond) }
 worker.perform_async(0) if %w[one bulk].include?(mode) # connections are warm
 told = {}
+cpu = -> { Process.clock_gettime(Process::CLOCK_PROCESS_CPUTIME_ID) }
 began = clock.call
+used = cpu.call
 case mode
 when "fill", "bulk"
   (0...count).each_slice(1000) { |s| Sidekiq::Client.push_bulk("class" => worker, "args" => s.map { |i| [i] }) }
@@ -23,4 +25,5 @@ when "paced"
   end
 end
 told[:seconds] = (clock.call - began) / 1e9
+told[:cpu] = cpu.call - used
 puts JSON.generate(told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -14,27 +15,32 @@ if TYPE_CHECKING:
 
     from forkworker.store.connection import Command
 
+_log = logging.getLogger(__name__)
+
 
 def push(client: redis.Redis, queue: str, payloads: Sequence[bytes]) -> None:
     """Append payloads to a queue, all or none; once.  Raises PushFailed, or PushInDoubt if that is not known."""
-    _transact(client, [("SADD", keys.QUEUES, queue), ("LPUSH", keys.queue(queue), *payloads)])
+    _send(client, [("SADD", keys.QUEUES, queue), ("LPUSH", keys.queue(queue), *payloads)])
 
 
 def schedule(client: redis.Redis, entries: Sequence[tuple[bytes, float]]) -> None:
     """Put payloads into the schedule, each with the time it is due; as ``push`` does."""
     scored = [part for payload, at in entries for part in (repr(at), payload)]
-    _transact(client, [("ZADD", keys.SCHEDULE, *scored)])
+    _send(client, [("ZADD", keys.SCHEDULE, *scored)])
 
 
-def _transact(client: redis.Redis, commands: Sequence[Command]) -> None:
-    """Execute commands in a transaction, on a connection of our own: what was never sent is not in doubt."""
+def _send(client: redis.Redis, commands: Sequence[Command]) -> None:
+    """Execute commands, the last of which is the push, on a connection of our own: what was never sent is not in doubt.
+
+    No transaction: the last one alone decides, and a queue's name without a job does no harm.
+    """
     pool = client.connection_pool
     try:
         connection = pool.get_connection()
     except (redis.RedisError, OSError) as error:
         raise PushFailed(f"Redis cannot be reached, nothing was accepted: {_told(error)}") from error
     try:
-        replies = _exchange(connection, [("MULTI",), *commands, ("EXEC",)])
+        *others, last = _exchange(connection, commands)
     except redis.BusyLoadingError as error:  # a ConnectionError to redis-py, and yet an answer
         raise PushFailed(f"Redis refused the push, nothing was accepted: {error}") from error
     except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
@@ -44,7 +50,13 @@ def _transact(client: redis.Redis, commands: Sequence[Command]) -> None:
         ) from error
     finally:
         pool.release(connection)
-    _raise_refusal(replies)
+    if isinstance(last, Exception):
+        raise PushFailed(f"Redis refused the push, nothing was accepted: {last}") from last
+    for refusal in others:
+        if isinstance(refusal, Exception):
+            _log.warning(
+                "a job was pushed, but Web UIs will not show its queue, as Redis refused its name: %s", refusal
+            )
 
 
 def _exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
@@ -63,14 +75,6 @@ def _reply(connection: Any) -> Any:
         return connection.read_response()
     except redis.ResponseError as refusal:
         return refusal
-
-
-def _raise_refusal(replies: list[Any]) -> None:
-    """Raise PushFailed for the first command that was refused, be it at once or within EXEC."""
-    done = replies[-1] if isinstance(replies[-1], list) else []
-    for reply in [*replies, *done]:
-        if isinstance(reply, Exception):
-            raise PushFailed(f"Redis refused the push, nothing was accepted: {reply}") from reply
 
 
 def _told(error: Exception) -> str:

@@ -30,6 +30,11 @@ _ADVICE = {
 }
 
 
+def is_fit(value: Any) -> bool:
+    """Whether a value may travel; what ``refuse_misfit`` says of one that may not takes longer to find."""
+    return _misfit(value, MOST_DEPTH) is None
+
+
 def refuse_misfit(value: Any, name: str) -> None:
     """Raise TypeError, which names the place, for a value that JSON cannot carry to every reader."""
     found = _misfit(value, MOST_DEPTH)
