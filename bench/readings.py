@@ -21,6 +21,11 @@ def cpu_seconds(pid: int, *, reaped: bool = False) -> float:
     return 0.0
 
 
+def kernel_seconds(pid: int) -> float:
+    """Return what of a process' processor time was spent in the kernel."""
+    return int(_stat(pid)[12]) / _TICKS
+
+
 def exact_cpu_seconds(pid: int) -> float:
     """Return the processor time of a process to the nanosecond, of the threads that it still has."""
     total = 0

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 #: with the heading of each
 SUBJECTS = {
     "drain": "No-op jobs that wait are worked off",
+    "anatomy": "Where the time of a no-op goes",
     "sleeping": "Jobs that wait for 10 ms, 50 at a time",
     "latency": "Push to start, workers idle",
     "distant": "Redis 1 ms away",
@@ -23,6 +24,8 @@ SUBJECTS = {
     "memory": "Memory of the whole tree (PSS), two processes or more, after 5,000 jobs",
     "idle": "An idle tree of two children, three queues",
     "scale": "The cost of a job when Redis holds more",
+    "connections": "Connections of an idle tree",
+    "full": "Many children at one Redis",
     "cores": "CPU-bound jobs, 10 ms of pure Python, as many children as cores",
     "crash": "A child is killed with 25 jobs in hand, until all are back in their queue",
 }
