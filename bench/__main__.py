@@ -62,7 +62,7 @@ def main() -> int:
         if wanted == ["all"]:
             wanted = list(reports.SUBJECTS)
         cases.run((case for name in wanted for case in subject(name).cases(choice)), rounds, log)
-    print("\n".join(reports.document(log.read())))
+    print("\n".join([*reports.document(log.read()), "", *reports.summary(log.read())]))
     reports.draw(log.read(), log.path.with_suffix(""))
     return 0
 

@@ -6,12 +6,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 from bench import bars
-from bench.contestants import OURS
+from bench.contestants import NAMES, OURS
+from bench.results import Rows
+from bench.tables import number, table
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from bench.results import Rows
 
 #: with the heading of each
 SUBJECTS = {
@@ -47,6 +47,40 @@ def _report(name: str, rows: Rows) -> list[str]:
     lines: list[str] = importlib.import_module(f"bench.subjects.{name}").report(rows.good())
     failed = [f"- {row['system']}, {row['variant']} failed: {row['error']}" for row in rows if "error" in row]
     return [*lines, *([""] if failed else []), *failed]
+
+
+def summary(rows: Rows) -> list[str]:
+    """Return the short table: each system's fastest configuration in each respect."""
+    drained, latencies = rows.of(subject="drain").good(), rows.of(subject="latency").good()
+    weighed = rows.of(subject="memory").good()
+    lines = []
+    for name in NAMES:
+        fastest = _best(drained.of(system=name), "rate", most=True)
+        if fastest:
+            quickest, smallest = _best(latencies.of(system=name), "p99"), _best(_heavy(weighed, name), "megabytes")
+            cost = fastest.median("worker_us") + fastest.median("redis_us")
+            cells = [number(fastest.median("rate")), number(cost), number(quickest.median("p50"), 2)]
+            lines.append([name, *cells, number(quickest.median("p99"), 2), number(smallest.median("megabytes"))])
+    lines.sort(key=lambda line: -float(line[1].replace(",", "")))
+    heads = (
+        "",
+        "no-op jobs/s",
+        "CPU, µs/job",
+        "push to start, ms: p50",
+        "p99",
+        "memory, app of 200 MB, two processes: MB",
+    )
+    return table(heads, lines)
+
+
+def _best(rows: Rows, key: str, *, most: bool = False) -> Rows:
+    """Return the measurements of the configuration with the best median."""
+    groups = sorted(rows.groups("variant").values(), key=lambda group: group.median(key), reverse=most)
+    return groups[0] if groups else Rows([])
+
+
+def _heavy(rows: Rows, system: str) -> Rows:
+    return Rows(row for row in rows.of(system=system) if row["variant"].endswith("app of 200 MB"))
 
 
 def draw(rows: Rows, folder: Path) -> None:

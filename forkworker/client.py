@@ -87,7 +87,7 @@ class Client:
     def _deliver(self, parcels: list[Parcel], at: float | None) -> None:
         accepted: list[str] = []
         try:
-            for batch in _batches(parcels, at):
+            for batch in [parcels] if len(parcels) == 1 else _batches(parcels, at):
                 self._write(batch, at)
                 accepted += [parcel.jid for parcel in batch]
         except (PushFailed, PushInDoubt) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+import hiredis
 import redis
 
 from forkworker.errors import PushFailed, PushInDoubt
@@ -61,7 +62,7 @@ def _send(client: redis.Redis, commands: Sequence[Command]) -> None:
 
 def _exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
     try:
-        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        connection.send_packed_command([b"".join(map(hiredis.pack_command, commands))], check_health=False)
         return [_reply(connection) for _ in commands]
     except BaseException:
         # also what a signal or another thread raises here: replies that come in later are nobody's
