@@ -69,6 +69,20 @@ bench: $(dev_ready)  ## all benchmarks, the peers beside us, three rounds (an ho
 bench-quick: $(dev_ready)  ## throughput, latency, enqueueing, beside four peers, one round (2 minutes once the peers are installed)
 	PYTHONPATH=tests $(bin)/python -m bench quick
 
+SEQUENCES ?= 200
+FIRST ?= 0
+RESTARTS ?= 20
+.PHONY: signals rolling leaks sharing
+signals: $(dev_ready)  ## SEQUENCES= random sequences of signals and commands, from number FIRST= on
+	FORKWORKER_TEST_SEQUENCES=$(SEQUENCES) FORKWORKER_TEST_FIRST_SEQUENCE=$(FIRST) \
+	  $(bin)/python -m pytest $(PYTEST_FLAGS) tests/integration/test_supervision.py -k random_sequence
+rolling: $(dev_ready)  ## RESTARTS= rolling restarts in a row under load, each onto other code
+	PYTHONPATH=tests $(bin)/python -m trials.rolling --restarts $(RESTARTS)
+leaks: $(dev_ready)  ## jobs that leak, with max_memory and without: sizes, and jobs a second
+	PYTHONPATH=tests $(bin)/python -m trials.leaks
+sharing: $(dev_ready)  ## what children of a large app cost in memory, at the start and after many jobs
+	PYTHONPATH=tests $(bin)/python -m trials.sharing
+
 .PHONY: lint format types layers
 lint: $(dev_ready)  ## ruff: rules and format
 	$(bin)/ruff check .

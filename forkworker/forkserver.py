@@ -21,7 +21,7 @@ from forkworker.errors import ExitCode
 from forkworker.hooks import hooks
 from forkworker.leftovers import Leftovers
 from forkworker.settings import Settings
-from forkworker.store import connection
+from forkworker.store import connection, working
 from forkworker.unix import packets, signals
 from forkworker.unix.board import VERSION as BOARD_VERSION
 from forkworker.unix.board import Board
@@ -72,6 +72,7 @@ class ForkServer:
         with contextlib.suppress(OSError):  # another folder than the master's, if its name leads elsewhere by now
             os.chdir(settings.directory)
         client.settle_in(connection.real_url(settings.redis_url))
+        connection.warm_up(settings.redis_url, working.SCRIPTS)
         leftovers = Leftovers(settings.directory)
         try:
             if settings.preload:

@@ -7,6 +7,8 @@ to do after ``StoreUnavailable``.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import socket
 import struct
@@ -20,6 +22,7 @@ from redis.retry import Retry
 from forkworker.errors import IdentityTaken, StoreUnavailable
 from forkworker.settings import EMBEDDED_SOCKET
 from forkworker.store import scripts
+from forkworker.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -40,6 +43,8 @@ class Commands(Protocol):
 
 
 TIMEOUT_SECONDS = 5.0
+#: for a connection that is only made to have been made
+WARM_UP_SECONDS = 0.5
 
 
 def real_url(url: str) -> str:
@@ -60,8 +65,19 @@ def make_pool(url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> ConnectionP
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), 0),
+        **_driver(),
         **options,
     )
+
+
+@functools.cache
+def _driver() -> dict[str, Any]:
+    """Return who we are, for ``CLIENT LIST``; redis-py alone would read its version from a file for each connection."""
+    try:
+        from redis.driver_info import DriverInfo  # older ones read it once
+    except ImportError:
+        return {}
+    return {"driver_info": DriverInfo(lib_version=redis.__version__).add_upstream_driver("forkworker", VERSION)}
 
 
 def make_client(url: str) -> redis.Redis:
@@ -169,3 +185,13 @@ class Link:
         if str(error).startswith("TAKEN"):
             return IdentityTaken(str(error))
         return StoreUnavailable(f"{type(error).__name__}: {error}")
+
+
+def warm_up(url: str, preload: Sequence[str]) -> None:
+    """Connect once, and hang up: what that loads and builds is then shared by all processes forked from this one."""
+    for name in preload:
+        scripts.get(name)
+    link = Link(url, preload=preload, timeout_seconds=WARM_UP_SECONDS)
+    with contextlib.suppress(StoreUnavailable):  # each child connects for itself, and will say so
+        link.execute("PING")
+    link.close()
