@@ -5,6 +5,7 @@ The delays and fields are Sidekiq's (docs/wire-format.md, sections 1 and 3).
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import traceback
@@ -17,7 +18,7 @@ from forkworker.options import Options
 from forkworker.wire import payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from forkworker.store.working import Kind
 
@@ -28,6 +29,7 @@ _MOST_FAILURES = 1000
 _LONGEST_DELAY_SECONDS = 100 * 365 * 86_400.0
 
 
+_MOST_CAUSE_CHARACTERS = 300
 #: frames that nobody who reads a traceback looks for
 _OURS = re.compile(r"/forkworker/(runtime/|middleware\.py$)")
 
@@ -154,11 +156,31 @@ def _error_fields(job: dict[str, Any], error: BaseException, options: Options) -
 
 
 def backtrace(error: BaseException, wanted: object) -> list[str]:
-    """Return the last lines of where an error came from, the innermost first, without our own frames."""
+    """Return the last lines of where an error came from, the innermost first, then the same of what caused it."""
     if wanted is False or wanted is None:
         return []
+    lines = itertools.chain.from_iterable(_origins(error))
+    return list(itertools.islice(lines, max(0, wanted)) if isinstance(wanted, int) and wanted is not True else lines)
+
+
+def _origins(error: BaseException) -> Iterator[list[str]]:
+    yield _places(error)
+    seen: set[int] = set()
+    cause = _cause(error)
+    while cause is not None and id(cause) not in seen:
+        seen |= {id(error), id(cause)}
+        name, message = payload.describe_error(cause)
+        yield [f"caused by {name}: {' '.join(message.split())[:_MOST_CAUSE_CHARACTERS]}", *_places(cause)]
+        cause = _cause(cause)
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _places(error: BaseException) -> list[str]:
+    """Return the frames, without our own."""
     # not extract_tb, which reads the sources
     places = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     own = [(code, line) for code, line in places if not _OURS.search(code.co_filename)]
-    lines = [f"{code.co_filename}:{line}:in {code.co_name}" for code, line in reversed(own)]
-    return lines[:wanted] if isinstance(wanted, int) and wanted is not True else lines
+    return [f"{code.co_filename}:{line}:in {code.co_name}" for code, line in reversed(own)]

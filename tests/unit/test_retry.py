@@ -473,6 +473,43 @@ def test_no_backtrace_is_kept_where_none_is_wanted(fields: dict[str, Any], optio
     assert "error_backtrace" not in told(decide(job(**fields), raised(ValueError("boom")), options))
 
 
+def fail_at_the_root() -> None:
+    try:
+        raise KeyError("order")
+    except KeyError as error:
+        try:
+            raise ValueError("no\norder") from error
+        except ValueError:
+            raise RuntimeError("no receipt")  # noqa: B904 - the case
+
+
+def test_the_backtrace_goes_on_with_what_caused_the_error() -> None:
+    try:
+        fail_at_the_root()
+    except RuntimeError as caught:
+        error = caught
+
+    lines = backtrace_of(decide(job(), error))
+
+    assert [line if line.startswith("caused by") else line.rpartition(":in ")[2] for line in lines] == [
+        "fail_at_the_root", "test_the_backtrace_goes_on_with_what_caused_the_error",
+        "caused by ValueError: no order", "fail_at_the_root",
+        "caused by KeyError: 'order'", "fail_at_the_root",
+    ]  # fmt: skip
+    assert len(backtrace_of(decide(job(backtrace=3), error))) == 3
+
+
+@pytest.mark.parametrize("is_circle", [False, True])
+def test_causes_that_are_hidden_or_go_round_in_a_circle_end(is_circle: bool) -> None:
+    error, other = ValueError("boom"), KeyError("other")
+    error.__context__, error.__suppress_context__ = other, not is_circle
+    other.__context__ = error
+
+    lines = retry.backtrace(error, wanted=True)
+
+    assert lines == (["caused by KeyError: 'other'"] if is_circle else [])
+
+
 def test_an_error_that_was_never_raised_has_no_backtrace() -> None:
     assert "error_backtrace" not in told(decide(job(), ValueError("boom")))
 
