@@ -56,8 +56,8 @@ def _tell(args: Namespace, address: str, findings: list[Finding]) -> None:
         _print_json({"address": address, "healthy": not findings, "findings": told, "checked": checked})
         return
     for finding in findings:
-        print(output.printable(f"{finding.check}: {finding.what}"))
-        print(output.printable(f"    {finding.todo}"))
+        print("\n".join(output.paragraph(f"{finding.check}: {finding.what}")))
+        print("\n".join(output.paragraph(f"-> {finding.todo}", "  ")))
     output.say(f"{len(findings) or 'nothing'} found wrong by {len(checked)} checks of {address} and this host's units")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from forkworker.cli import control, health, output, run, status
+from forkworker.cli import control, health, output, progress, run, status
 from forkworker.config import without_password
-from forkworker.errors import ConfigurationError, ExitCode, ForkworkerError
+from forkworker.errors import ConfigurationError, ExitCode, ForkworkerError, StoreUnavailable
 from forkworker.version import VERSION
 
 if TYPE_CHECKING:
@@ -18,23 +19,22 @@ if TYPE_CHECKING:
 
     _Commands = _SubParsersAction["Parser"]
 
-INTERRUPTED = 130
-
 #: name -> summary, module, function; imported only when they are meant
 RARE = {
     "queues": ("show queues, or delete one", "queues", "run"),
     "pause": ("let nobody take from a queue", "pausing", "pause"),
     "unpause": ("let a queue be taken from again", "pausing", "unpause"),
-    "jobs": ("list, show, retry, bury and delete jobs", "jobs", "run"),
+    "jobs": ("list, count, show, retry, bury and delete jobs", "jobs", "run"),
     "processes": ("show processes of all hosts; quiet or stop one", "processes", "run"),
     "doctor": ("look for what is wrong, and say what to do", "doctor", "run"),
     "quickstart": ("see it work: real jobs, children and a private Redis", "quickstart", "run"),
 }
 
 EPILOG = """\
-exit codes: 0 after an ordered stop, 1 failed, 2 wrong flags, 70 crash loop, 75 Redis not usable,
-78 configuration or app cannot be loaded
+exit codes: 0 done, or an ordered stop; 1 failed; 2 wrong flags; 70 crash loop;
+75 Redis not usable; 78 configuration or app cannot be loaded; 130 Ctrl-C
 """
+_CHOICE = re.compile(r"argument (?P<what>\w+): invalid choice: '(?P<word>.*)' \(choose from (?P<known>.*)\)")
 
 
 class Parser(ArgumentParser):
@@ -47,7 +47,15 @@ class Parser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Complain and end."""
+        if choice := _CHOICE.fullmatch(message):
+            message = self._wrong_choice(**choice.groupdict())
         self.refuse([self.complaint(message.replace("argument -", "flag -", 1))])
+
+    def _wrong_choice(self, what: str, word: str, known: str) -> str:
+        from difflib import get_close_matches
+
+        near = get_close_matches(word, re.findall(r"[\w-]+", known), n=1)
+        return f"there is no {what.lower()} {word!r}" + (f": did you mean {near[0]}?" if near else "")
 
     def refuse(self, lines: list[str]) -> NoReturn:
         """Print lines and end."""
@@ -75,15 +83,22 @@ def main(argv: list[str] | None = None) -> int:
     except SystemExit as end:  # argparse's way to end, after --help too
         return int(end.code or 0)
     try:
-        return int(args.command(args))
+        code = int(args.command(args))
+        sys.stdout.flush()
+        return code  # noqa: TRY300 - what was printed must have come through
     except ConfigurationError as error:
         output.complain(error.problems)
         return ExitCode.CONFIGURATION
     except ForkworkerError as error:
-        output.complain([str(error)])
+        hint = " (--redis names another)" if isinstance(error, StoreUnavailable) and "redis" in args else ""
+        output.complain([f"{error}{hint}"])
+        return ExitCode.FAILURE
+    except BrokenPipeError:
+        if not output.is_cut_off():
+            raise
         return ExitCode.FAILURE
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return progress.INTERRUPTED
 
 
 def _parse(argv: Sequence[str]) -> Namespace:

@@ -19,8 +19,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def pause(args: Namespace) -> int:
     """Let nobody take from a queue."""
-    changed = reach.inspector(args).queue(args.queue).pause()
-    return _tell(args, changed, "paused" if changed else "paused already", paused=True)
+    queue = reach.inspector(args).queue(args.queue)
+    changed = queue.pause()
+    known = "" if queue.is_known else "; nothing was pushed into a queue of that name yet"
+    return _tell(args, changed, f"paused{'' if changed else ' already'}{known}", paused=True)
 
 
 def unpause(args: Namespace) -> int:

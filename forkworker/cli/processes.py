@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from forkworker.inspect import Process
 
+#: those of ours beat every 5 s, Sidekiq's every 10
+SILENT_SECONDS = 12.0
 ACTIONS = {"quiet": "takes no jobs any more", "stop": "stops", "stacks": "writes its stacks to its log"}
 
 
@@ -71,4 +73,11 @@ def _table(processes: Sequence[Process]) -> Iterator[str]:
         busy, up = f"{process.busy}/{process.concurrency}", duration(now - process.started_at)
         memory = f"{process.rss_kilobytes // 1024} MB"
         line = f"{cell(process.identity, 37)} {cell(process.tag, 9)} {busy:>9} {up:>7} {memory:>7}"
-        yield f"{line} {painted('quiet', 'yellow')}" if process.is_quiet else line
+        yield f"{line} {_mark(process, now)}".rstrip()
+
+
+def _mark(process: Process, now: float) -> str:
+    """Return what catches the eye."""
+    if process.beat and now - process.beat > SILENT_SECONDS:
+        return painted("silent", "red")
+    return painted("quiet", "yellow") if process.is_quiet else ""

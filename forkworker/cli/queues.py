@@ -37,12 +37,16 @@ def run(args: Namespace) -> int:
 
 def _clear(args: Namespace) -> int:
     queue = reach.inspector(args).queue(args.clear)
-    asking.sure(args, f"Delete the queue {queue.name} with {output.jobs(len(queue))}?")
+    size = len(queue)
+    is_there = size > 0 or queue.is_known
+    if is_there:
+        asking.sure(args, f"Delete the queue {queue.name} with {output.jobs(size)}?")
     deleted = queue.clear()
     if args.json:
         print(output.as_json({"queue": queue.name, "deleted": deleted}))
     else:
-        output.say(f"{queue.name} is deleted, with {output.jobs(deleted)}")
+        is_deleted = f"{queue.name} is deleted, with {output.jobs(deleted)}"
+        output.say(is_deleted if is_there else f"there is no queue {queue.name}")
     return ExitCode.OK
 
 

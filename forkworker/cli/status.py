@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -41,16 +42,16 @@ def run(args: Namespace) -> int:
         return _look(args, rates)
     from forkworker.cli import watching
 
-    return watching.repeat(lambda: _look(args, rates), max(0.1, args.watch))
+    return watching.repeat(lambda rows: _look(args, rates, rows), max(0.1, args.watch))
 
 
-def _look(args: Namespace, rates: Rates) -> int:
+def _look(args: Namespace, rates: Rates, rows: int | None = None) -> int:
     masters, missing = _ask_masters(args)
     redis = rates.add(_ask_redis(args))
     if args.json:
         print(output.as_json({"masters": masters, "redis": redis}))
     else:
-        print("\n".join(_report(masters, redis)))
+        print("\n".join(_fitting(masters, redis, rows)))
     output.complain(missing)
     return ExitCode.OK if redis["reachable"] and not missing else ExitCode.FAILURE
 
@@ -83,16 +84,26 @@ def read_overview(url: str) -> dict[str, Any]:
     return dataclasses.asdict(overview.read(url))
 
 
-def _report(masters: list[dict[str, Any]], redis: dict[str, Any]) -> Iterator[str]:
+def _fitting(masters: list[dict[str, Any]], redis: dict[str, Any], rows: int | None) -> list[str]:
+    """Return the report, with fewer threads for each child if it would have too many lines."""
+    whole = list(_report(masters, redis))
+    if rows is None or len(whole) <= rows:
+        return whole
+    busy = [len(child.get("threads") or ()) for master in masters for child in master.get("children") or ()]
+    room = rows - len(whole) + sum(busy)
+    return list(_report(masters, redis, max(1, room // max(1, len(busy)) - 1)))
+
+
+def _report(masters: list[dict[str, Any]], redis: dict[str, Any], most: int = sys.maxsize) -> Iterator[str]:
     if not masters:
         yield "No master of this user is running here."
     for master in masters:
-        yield from _master(master)
+        yield from _master(master, most)
         yield ""
     yield from _redis(redis)
 
 
-def _master(master: dict[str, Any]) -> Iterator[str]:
+def _master(master: dict[str, Any], most: int) -> Iterator[str]:
     age = duration(SystemClock().now() - float(master.get("started_at") or 0))
     yield painted(
         fit(f"master {master.get('pid')} {master.get('tag')}: {master.get('state')} for {age}", WIDTH), "bold"
@@ -101,14 +112,20 @@ def _master(master: dict[str, Any]) -> Iterator[str]:
     yield fit(f"  queues {', '.join(map(str, master.get('queues') or ()))}", WIDTH)
     yield from (f"  {line}" for line in textwrap.wrap(output.printable(str(master.get("note") or "")), WIDTH - 2))
     for child in master.get("children") or ():
-        yield from _child(child)
+        yield from _child(child, most)
 
 
-def _child(child: dict[str, Any]) -> Iterator[str]:
+def _child(child: dict[str, Any], most: int) -> Iterator[str]:
+    """Return its line, and those of what it runs, the longest first."""
     busy = f"{child.get('busy')} of {child.get('concurrency')} threads busy"
-    yield fit(f"  child {child.get('slot')}  pid {child.get('pid')}  {child.get('state')}  {busy}", WIDTH)
-    for thread in child.get("threads") or ():
-        yield _thread(thread)
+    stuck = float(child.get("stuck_seconds") or 0)
+    state = str(child.get("state")).removesuffix("stuck") + (f" stuck for {duration(stuck)}" if stuck else "")
+    line = fit(f"  child {child.get('slot')}  pid {child.get('pid')}  {state.strip()}  {busy}", WIDTH)
+    yield painted(line, "red") if stuck else line
+    threads = sorted(child.get("threads") or (), key=lambda thread: -float(thread.get("seconds") or 0))
+    yield from map(_thread, threads[:most])
+    if len(threads) > most:
+        yield f"         and {len(threads) - most} that have run for less"
 
 
 def _thread(thread: dict[str, Any]) -> str:

@@ -34,6 +34,10 @@ def _several(names: Iterable[str]) -> str:
     return ", ".join(names[:_MOST_TOLD]) + more
 
 
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count:,} jobs"
+
+
 def _number(facts: Facts, name: str) -> int:
     text = facts.info.get(name, "")
     return int(text) if text.isdigit() else 0
@@ -174,7 +178,7 @@ def _orphans(facts: Facts) -> Iterator[Finding]:
     for identity, size in sorted(sizes.items()):
         yield Finding(
             "orphans",
-            f"{size} jobs are in the hands of {identity}, which shows no sign of life",
+            f"{identity} shows no sign of life, and has {_jobs(size)} in its hands",
             "any running master puts them back within its lease (60 s): if none runs, start one",
         )
 
@@ -191,7 +195,7 @@ def _quiet(facts: Facts) -> Iterator[Finding]:
     if alive and all(seen.is_quiet for seen in alive):
         yield Finding(
             "quiet",
-            f"all {len(alive)} processes are quiet: nobody takes jobs",
+            f"every process is quiet ({len(alive)}): nobody takes jobs",
             "end the deploy that quieted them, or: forkworker resume",
         )
 
@@ -205,7 +209,7 @@ def _unserved(facts: Facts) -> Iterator[Finding]:
         if queue.size and queue.name not in served:
             yield Finding(
                 "unserved queue",
-                f"{queue.size} jobs wait in the queue {queue.name}, which no process serves",
+                f"no process serves the queue {queue.name}, which has {_jobs(queue.size)}",
                 f"start a master with -q {queue.name}, or correct the queue of those jobs",
             )
 
@@ -215,7 +219,7 @@ def _paused(facts: Facts) -> Iterator[Finding]:
         if queue.paused and queue.latency_seconds > LONG_PAUSE_SECONDS:
             yield Finding(
                 "paused queue",
-                f"{queue.size} jobs wait in the queue {queue.name}, which is paused, one for an hour or more",
+                f"the queue {queue.name} is paused, and has {_jobs(queue.size)}, one for an hour or more",
                 f"if that was not meant: forkworker unpause {queue.name}",
             )
 
@@ -224,7 +228,7 @@ def _unknown(facts: Facts) -> Iterator[Finding]:
     for name, count in sorted(facts.unknown.items()):
         yield Finding(
             "unknown job",
-            f"{count} jobs named {name} failed as no process knew that name, and wait to be tried again",
+            f"no process knew the name {name}: {_jobs(count)} failed for that, to be tried again",
             "does a process with older code serve their queue? Else import the module with that job, or add an alias",
         )
 

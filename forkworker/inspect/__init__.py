@@ -11,6 +11,7 @@ Nothing here reads a whole queue or set into memory.  Every move is one atomic s
 from forkworker.inspect.entry import Entry
 from forkworker.inspect.filter import Filter
 from forkworker.inspect.inspector import Inspector
+from forkworker.inspect.kinds import Kind, Kinds
 from forkworker.inspect.places import JobSet, Place, Queue, Tally
 from forkworker.inspect.processes import Process, Running
 from forkworker.store.overview import Day, Orphan, Overview, QueueSize
@@ -21,6 +22,8 @@ __all__ = [
     "Filter",
     "Inspector",
     "JobSet",
+    "Kind",
+    "Kinds",
     "Orphan",
     "Overview",
     "Place",

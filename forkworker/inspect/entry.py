@@ -17,7 +17,7 @@ class Entry:
     __slots__ = ("_job", "payload", "place", "position", "problem", "score")
 
     def __init__(self, place: str, text: bytes, score: float | None = None, position: int = 0) -> None:
-        #: ``queue:NAME``, ``schedule``, ``retry`` or ``dead``
+        #: ``queue:NAME``, ``schedule``, ``retry``, ``dead``, or of a job that runs ``working:IDENTITY:QUEUE``
         self.place = place
         #: its exact bytes, by which it is removed
         self.payload = text
@@ -65,10 +65,12 @@ class Entry:
 
     @property
     def queue(self) -> str:
-        """The queue that it waits in, or will go to."""
+        """The queue that it waits in, was taken from, or will go to."""
         prefix = keys.queue("")
         if self.place.startswith(prefix):
             return self.place[len(prefix) :]
+        if taken := keys.parse_working(self.place):
+            return taken[1]
         queue = self.job.get("queue")
         return queue if isinstance(queue, str) and queue else "default"
 

@@ -69,8 +69,12 @@ class Inspector:
         return [self.retries, self.dead, self.schedule, *(self.queue(queue.name) for queue in self.queues())]
 
     def find(self, jid: str) -> Entry | None:
-        """Return a job that waits, wherever it does; looks through everything, so it takes its time."""
-        return next((entry for place in self.places() if (entry := place.find(jid))), None)
+        """Return a job, wherever it is; looks through everything, so it takes its time."""
+        return next((entry for place in self.places() if (entry := place.find(jid))), None) or self.taken(jid)
+
+    def taken(self, jid: str) -> Entry | None:
+        """Return a job that a process has taken and not settled: as a rule it runs."""
+        return processes.taken(self._access, jid)
 
     def processes(self) -> list[Process]:
         """Return every process that shows a sign of life, by identity."""

@@ -12,6 +12,7 @@ from forkworker.clock import SystemClock
 from forkworker.errors import MalformedPayload
 from forkworker.inspect.entry import Entry
 from forkworker.inspect.filter import Filter, bounds
+from forkworker.inspect.kinds import Kind, Kinds
 from forkworker.store import overview, paused, sets, withdrawals
 from forkworker.store.sets import Promotion
 from forkworker.store.walks import Found, QueueWalk, SetWalk, Walk, size_command
@@ -90,6 +91,13 @@ class Place:
     def count(self, which: Filter = EVERYTHING, watch: Watch | None = None) -> int:
         """Return how many entries match."""
         return len(self) if which.is_empty else sum(1 for _ in self.entries(which, watch))
+
+    def kinds(self, which: Filter = EVERYTHING, watch: Watch | None = None) -> list[Kind]:
+        """Return what matches, counted by name and class of error, the most frequent first."""
+        kinds = Kinds()
+        for entry in self.entries(which, watch):
+            kinds.add(entry)
+        return kinds.sorted()
 
     def delete(self, entry: Entry) -> bool:
         """Delete one entry; False if it is not here any more."""
@@ -177,6 +185,11 @@ class Queue(Place):
     def __init__(self, access: Access, name: str) -> None:
         super().__init__(access, keys.queue(name))
         self.name = name
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything was pushed into it since it was last cleared."""
+        return bool(self._access.execute("SISMEMBER", keys.QUEUES, self.name))
 
     @property
     def latency_seconds(self) -> float:

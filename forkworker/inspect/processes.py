@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from forkworker.inspect.entry import Entry
-from forkworker.store import processes
+from forkworker.store import orphans, processes
+from forkworker.store.walks import QueueWalk
 from forkworker.wire import keys
 
 if TYPE_CHECKING:
@@ -109,6 +111,19 @@ def running(access: Access, identities: Sequence[str]) -> Iterator[Running]:
                 yield _running(identity, thread, text)
 
 
+def taken(access: Access, jid: str) -> Entry | None:
+    """Return a job that a process has taken and not settled, be it alive or not; None if nobody has."""
+    lists = [keys.working(identity, queue) for identity, names in orphans.owners(access).items() for queue in names]
+    found = (
+        Entry(key, payload, position=position)
+        for key in lists
+        for piece in QueueWalk(access, key).pieces(sys.maxsize)
+        for position, (payload, _) in enumerate(piece)
+        if jid.encode("utf-8", "replace") in payload
+    )
+    return next((entry for entry in found if entry.jid == jid), None)
+
+
 def _process(access: Access, identity: str, fields: dict[str, str]) -> Process:
     info = _object(fields["info"].encode())
     queues = info.get("queues")
@@ -134,7 +149,7 @@ def _running(identity: str, thread: str, text: bytes) -> Running:
     work = _object(text)
     job = work.get("payload")
     payload = job if isinstance(job, str) else json.dumps(job)
-    place = keys.queue(str(work.get("queue") or ""))
+    place = keys.working(identity, str(work.get("queue") or ""))
     return Running(identity, thread, _number(work.get("run_at")), Entry(place, payload.encode("utf-8", "replace")))
 
 

@@ -24,12 +24,11 @@ from forkworker.keeper.pauses import LOOK_SECONDS as PAUSES_SECONDS
 from forkworker.keeper.pauses import Pauses
 from forkworker.keeper.poller import POLL_SECONDS, Poller
 from forkworker.keeper.restorer import Restorer
-from forkworker.keeper.sight import STUCK_SECONDS
 from forkworker.keeper.watch import Watch
 from forkworker.store import orphans, processes
 from forkworker.store.connection import Link
 from forkworker.unix import process
-from forkworker.unix.board import Gate, Phase
+from forkworker.unix.board import STUCK_SECONDS, Gate, Phase
 from forkworker.wire import process_info
 
 if TYPE_CHECKING:

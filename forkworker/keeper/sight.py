@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkworker.keeper.numbers import NO_FIGURES, Figures
-from forkworker.unix.board import Gate, Phase
+from forkworker.unix.board import STUCK_SECONDS, Gate, Phase
 
 if TYPE_CHECKING:
     from forkworker.keeper.charge import Charge
     from forkworker.keeper.measures import Holdings
-
-#: a main thread that has not had the GIL for so long is stuck
-STUCK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

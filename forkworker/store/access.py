@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 from redis.exceptions import NoScriptError
 
+from forkworker.config import public_address
 from forkworker.errors import StoreUnavailable
 from forkworker.store import scripts
 from forkworker.store.connection import TIMEOUT_SECONDS, make_pool
@@ -30,6 +31,7 @@ class Access:
     """Sends commands and returns the replies as they come; raises StoreUnavailable."""
 
     def __init__(self, url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._address = public_address(url)
         self._pool: ConnectionPool = make_pool(url, timeout_seconds)
 
     def execute(self, *command: Any) -> Any:
@@ -60,6 +62,10 @@ class Access:
                 self._pool.release(connection)
             if isinstance(error, NoScriptError) or not isinstance(error, redis.RedisError | OSError):
                 raise
-            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+            raise self._unavailable(error) from error
         self._pool.release(connection)
         return replies
+
+    def _unavailable(self, error: Exception) -> StoreUnavailable:
+        is_away = isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError)
+        return StoreUnavailable(f"Redis at {self._address} {'cannot be reached' if is_away else 'refuses'}: {error}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from forkworker.supervisor.states import ChildState, move
 from forkworker.unix import board, packets, process
-from forkworker.unix.board import Board, Gate, State
+from forkworker.unix.board import STUCK_SECONDS, Board, Gate, State
 from forkworker.wire import payload, process_info
 
 if TYPE_CHECKING:
@@ -109,23 +109,31 @@ class ChildHandle:
         self.send(signal.SIGKILL)
         self.move(ChildState.KILLED)
 
-    def status(self, now: float) -> dict[str, Any]:
-        """Return what ``forkworker status`` shows; ``now`` is epoch seconds."""
+    def status(self, now: float, instant: float) -> dict[str, Any]:
+        """Return what ``forkworker status`` shows; ``now`` is epoch seconds, ``instant`` monotonic."""
+        stuck = self._stuck_seconds(instant)
         return {
             "slot": self.slot,
             "pid": self.pid,
             "identity": self.identity,
-            "state": self._state_told(),
+            "state": self._state_told(stuck),
+            "stuck_seconds": round(stuck, 3),
             "busy": self.board.busy,
             "concurrency": self._settings.concurrency,
             "threads": self.running(now),
         }
 
-    def _state_told(self) -> str:
+    def _stuck_seconds(self, instant: float) -> float:
+        """Return for how long a job has kept the interpreter, 0.0 if it is free."""
+        silent = instant - self.board.tick
+        return silent if self.state is ChildState.READY and silent > STUCK_SECONDS else 0.0
+
+    def _state_told(self, stuck: float) -> str:
         if self.is_leaving:
             return "leaving"
-        is_quiet = self.state is ChildState.READY and self.board.gate == Gate.QUIET
-        return "quiet" if is_quiet else self.state.value
+        if self.state is ChildState.READY and self.board.gate == Gate.QUIET:
+            return "quiet"
+        return "stuck" if stuck else self.state.value
 
     def running(self, now: float) -> list[dict[str, Any]]:
         """Return what each busy thread runs."""

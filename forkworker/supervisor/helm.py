@@ -211,7 +211,7 @@ class Helm:
 
     def status(self) -> dict[str, Any]:
         """Return what ``forkworker status`` shows of this master."""
-        now = self._clock.now()
+        now, instant = self._clock.now(), self._clock.monotonic()
         return {
             "pid": os.getpid(),
             "tag": self._settings.tag,
@@ -223,7 +223,7 @@ class Helm:
             "concurrency": self._settings.concurrency,
             "pidfile": os.path.abspath(self._settings.pidfile) if self._settings.pidfile else None,
             "note": self._rollout.note,
-            "children": [child.status(now) for child in self._fleet],
+            "children": [child.status(now, instant) for child in self._fleet],
         }
 
 

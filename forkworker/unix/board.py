@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERSION = 2
+#: a child whose tick is older is stuck: a job keeps the GIL
+STUCK_SECONDS = 1.0
 INLINE_BYTES = 960
 
 _MAGIC = 0x44425746  # "FWBD"

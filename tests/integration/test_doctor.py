@@ -145,12 +145,16 @@ BROKEN: dict[str, tuple[Callable[[redispy.Redis], object], str, str]] = {
     "silent process": (lambda c: beat(c, OTHER, ahead=-40), "silence", f"{OTHER} has shown no sign of life for 4"),
     "clock ahead": (lambda c: beat(c, OTHER, ahead=30), "clock", "the clock of the host web-2 is "),
     "ghost": (lambda c: c.sadd("processes", OTHER), "ghosts", f"names 1 that are not there: {OTHER}"),
-    "orphan": (orphan, "orphans", f"1 jobs are in the hands of {OTHER}"),
+    "orphan": (orphan, "orphans", f"{OTHER} shows no sign of life, and has 1 job in"),
     "nobody": (nobody, "nobody", "no process takes jobs"),
-    "all quiet": (lambda c: beat(c, WELL, quiet="true"), "quiet", "all 1 processes are quiet"),
-    "unserved queue": (lambda c: push(c, "record", queue="mail"), "unserved queue", "1 jobs wait in the queue mail"),
-    "paused queue": (paused_for_long, "paused queue", "1 jobs wait in the queue default, which is paused"),
-    "unknown job": (unknown_job, "unknown job", "2 jobs named gone.away"),
+    "all quiet": (lambda c: beat(c, WELL, quiet="true"), "quiet", "every process is quiet (1)"),
+    "unserved queue": (
+        lambda c: push(c, "record", queue="mail"),
+        "unserved queue",
+        "no process serves the queue mail, which has 1",
+    ),
+    "paused queue": (paused_for_long, "paused queue", "the queue default is paused, and has 1 job, one"),
+    "unknown job": (unknown_job, "unknown job", "no process knew the name gone.away: 2 jobs failed"),
     "strange set": (lambda c: c.set("dead", "text"), "strange key", "the key dead is a string, and should be a zset"),
     "strange queue": (strange_queue, "strange key", "the key queue:mail is a string, and should be a list"),
 }
@@ -175,9 +179,12 @@ def test_each_thing_that_is_broken_is_found_alone_and_it_is_said_what_to_do(
     assert finding["check"] == check
     assert words in finding["what"]
     shown = capsys.readouterr().out
+    flat = " ".join(shown.split())
+    assert flat.startswith(f"{check}: ")
+    assert words in flat
     assert finding["todo"]
-    assert f"{check}: " in shown
-    assert f"\n    {finding['todo']}\n" in shown
+    assert f" -> {finding['todo']} forkworker: 1 found wrong by" in flat
+    assert max(map(len, shown.splitlines()[:-1])) <= 80
 
 
 def test_a_slow_clock_is_told_from_a_dead_process(

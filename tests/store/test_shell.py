@@ -7,11 +7,14 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.documents import ROOT
 
 from forkworker.cli import output
 from forkworker.cli.main import main
@@ -133,18 +136,93 @@ def test_a_job_that_runs_is_found_too(redis: redispy.Redis, capsys: Capture) -> 
     redis.hset(f"{ALICE}:work", "t1", json.dumps({"queue": "mail", "payload": job(9).decode(), "run_at": 6}))
 
     assert main(["jobs", "show", "jid-9"]) == 0
+    assert re.search(rf"^place +running in {ALICE}, t1, since 1970-", said(capsys), re.MULTILINE)
     assert main(["jobs", "show", "jid-8"]) == 1
     assert "no job jid-8 anywhere" in capsys.readouterr().err
+
+
+def test_a_job_in_somebodys_hands_is_shown_whole_whether_it_runs_or_not(redis: redispy.Redis, capsys: Capture) -> None:
+    """What is published of a job that runs may be shortened; what a dead process had taken is shown by nobody."""
+    redis.sadd("processes", ALICE)
+    redis.hset(ALICE, "info", "{}")
+    short = {"class": "Job", "jid": "jid-1", "args": ["(9 bytes)"]}
+    redis.hset(f"{ALICE}:work", "t1", json.dumps({"queue": "mail", "payload": json.dumps(short), "run_at": 6}))
+    redis.sadd("working", listed("mail"), listed("mail", BOB))
+    put(redis, listed("mail"), jobs(0, 1))
+    put(redis, listed("mail", BOB), jobs(2))
+
+    assert main(["jobs", "show", "jid-1", "--json"]) == 0
+    told = shown(capsys)
+    assert (told["payload"].encode(), told["place"], told["queue"]) == (job(1), listed("mail"), "mail")
+    assert told["running"] == {"identity": ALICE, "thread": "t1", "since": 6}
+    assert main(["jobs", "show", "jid-2"]) == 0
+    assert re.search(rf"^place +taken by {BOB}, which has not started it", said(capsys), re.MULTILINE)
+
+
+def test_what_runs_is_listed_the_longest_first(redis: redispy.Redis, capsys: Capture) -> None:
+    now = int(time.time())
+    for identity, numbers in ((ALICE, (1, 2)), (BOB, (3,))):
+        redis.sadd("processes", identity)
+        redis.hset(identity, "info", "{}")
+        for n in numbers:
+            work = {"queue": "mail", "payload": job(n, **{"class": "shop.resize"}).decode(), "run_at": now - 60 * n}
+            redis.hset(f"{identity}:work", f"t{n}", json.dumps(work))
+
+    assert main(["jobs", "list", "running"]) == 0
+    lines = said(capsys).splitlines()
+    assert lines[0] == "running: 3 of 3 jobs"
+    assert [line.split()[0] for line in lines[2:]] == ["jid-3", "jid-2", "jid-1"]
+    assert re.search(r"^jid-3 +3 min +shop\.resize +host:", lines[2])
+    assert main(["jobs", "list", "running", "--name", "shop.*", "--start", "1", "--count", "1", "--json"]) == 0
+    page = shown(capsys)
+    assert (page["size"], page["more"], [each["running"]["thread"] for each in page["jobs"]]) == (3, True, ["t2"])
+    assert max(map(len, lines)) <= 80
+
+
+def test_jobs_are_counted_by_kind_the_most_frequent_first(redis: redispy.Redis, capsys: Capture) -> None:
+    now = time.time()
+    errors = {"error_class": "shop.mail.SmtpDown", "error_message": "no answer"}
+    redis.zadd("retry", {failed(n, retried_at=now - 60 * n, **errors): n for n in range(1, 8)})
+    redis.zadd("retry", {failed(n, **{"class": "shop.mail"}): n for n in range(8, 11)})
+
+    assert main(["jobs", "kinds", "retries"]) == 0
+    lines = said(capsys).splitlines()
+    assert lines[0] == "retry: 10 of 10 jobs, of 2 kinds"
+    assert re.fullmatch(r" +7 1 min +shop\.resize +SmtpDown: no answer", lines[2])
+    assert re.fullmatch(r" +3 2 min +shop\.mail +ValueError: no \d+", lines[3])
+    assert main(["jobs", "kinds", "retries", "--error", "Smtp", "--json"]) == 0
+    (kind,) = shown(capsys)["kinds"]
+    assert (kind["count"], kind["error_class"], kind["jid"]) == (7, "shop.mail.SmtpDown", "jid-1")
+    assert kind["newest"] - kind["oldest"] == pytest.approx(360, abs=1)
+    put(redis, "queue:mail", jobs(*range(5)))
+    assert main(["jobs", "kinds", "queue", "mail"]) == 0
+    assert re.search(r"\n +5 - +Job$", said(capsys).rstrip())
+
+
+def test_a_queue_that_was_never_used_is_told_from_an_empty_one(redis: redispy.Redis, capsys: Capture) -> None:
+    redis.sadd("queues", "mail")
+
+    assert main(["jobs", "list", "queue", "mail"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["jobs", "list", "queue", "mial"]) == 0
+    assert "there is no queue mial" in capsys.readouterr().err
+    assert main(["pause", "mial"]) == 0
+    assert said(capsys) == "forkworker: mial is paused; nothing was pushed into a queue of that name yet\n"
+    assert main(["queues", "--clear", "mial"]) == 0
+    assert said(capsys) == "forkworker: there is no queue mial\n"
 
 
 def test_processes_are_listed_and_one_is_quieted(redis: redispy.Redis, capsys: Capture) -> None:
     for identity in (ALICE, BOB):
         redis.sadd("processes", identity)
-        redis.hset(identity, mapping={"info": "{}", "busy": 1, "concurrency": 25, "quiet": "true", "rss": 204800})
+        fields = {"info": "{}", "busy": 1, "concurrency": 25, "quiet": "true", "rss": 204800, "beat": time.time()}
+        redis.hset(identity, mapping=fields)
+    redis.hset(BOB, "beat", time.time() - 30)
 
     assert main(["processes"]) == 0
     lines = said(capsys).splitlines()
     assert re.match(rf"{ALICE} +1/25 .* 200 MB quiet", lines[1])
+    assert re.match(rf"{BOB} +1/25 .* 200 MB silent", lines[2])
     assert max(map(len, lines)) <= 80
     assert main(["processes", "quiet", "aaaa"]) == 0
     assert main(["processes", "stop", BOB, "--json"]) == 0
@@ -221,8 +299,11 @@ def test_nothing_is_destroyed_where_there_is_nobody_to_ask(
     [
         (["delete", "retry", "--yes"], "say which jobs"),
         (["retry", "retries"], "say which jobs"),
-        (["list", "nowhere"], "is no place for jobs: use schedule, retry, dead or queue:NAME"),
+        (["list", "nowhere"], "is no place for jobs: use retries, dead, scheduled, or queue NAME"),
         (["list", "queue"], "is no place for jobs"),
+        (["list"], "say where: retries, dead, scheduled, or queue NAME"),
+        ([], "say what to do: list, kinds, show, retry, bury, delete"),
+        (["delete", "running", "--all"], "are in the hands of their processes"),
         (["retry", "queue", "mail", "--all"], "are in their queue already"),
         (["bury", "dead", "--all"], "are dead already"),
         (["list", "retry", "--since", "soon"], "is no time"),
@@ -265,12 +346,50 @@ def test_redis_away_is_told_in_a_line_without_the_password(capsys: Capture) -> N
     assert main(["queues", "--redis", "redis://:hunter2@127.0.0.1:1/0"]) == 1
 
     captured = capsys.readouterr()
-    assert captured.err.startswith("forkworker: ConnectionError")
+    assert captured.err.startswith("forkworker: Redis at redis://127.0.0.1:1/0 cannot be reached: Error 111")
+    assert captured.err.endswith("(--redis names another)\n")
     assert "hunter2" not in captured.err
     assert len(captured.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("line", ["jobs list retry --count 5000", "status --watch 0.1 --json"])
+def test_a_reader_that_goes_away_is_no_error(redis: redispy.Redis, redis_server: RedisServer, line: str) -> None:
+    """As with ``| head -1``."""
+    redis.zadd("retry", {failed(n): n for n in range(5000)})
+    command = [sys.executable, "-m", "forkworker", *line.split()]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "FORKWORKER_REDIS_URL": redis_server.url,
+        "RUNTIME_DIRECTORY": "/nowhere",
+    }
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=ROOT, text=True
+    ) as running:
+        assert running.stdout
+        assert running.stderr
+        assert running.stdout.readline()
+        running.stdout.close()
+        assert running.wait(20) == 1
+        assert running.stderr.read() == ""
+
+
 # Row 3: strange text
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_every_letter_shows_the_rest(
+    redis: redispy.Redis, redis_server: RedisServer, encoding: str
+) -> None:
+    redis.zadd("retry", {failed(1, **{"class": "größe.日本"}): 1})
+    environment = {"PATH": os.environ["PATH"], "FORKWORKER_REDIS_URL": redis_server.url, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(
+        [sys.executable, "-m", "forkworker", "jobs", "show", "jid-1"],
+        env=environment, cwd=ROOT, capture_output=True, check=True, timeout=20,
+    )  # fmt: skip
+
+    assert ("größe" if encoding == "latin-1" else "gr\\xf6\\xdfe") + ".\\u65e5\\u672c" in done.stdout.decode(encoding)
+    assert done.stderr == b""
+
 
 COMMANDS = ("status", "queues", "processes", "jobs list retry", "jobs list queue:mail", "jobs list dead")
 

@@ -27,6 +27,7 @@ STATUS: dict[str, Any] = {
             "pid": 4712,
             "identity": "h:4712:abc",
             "state": "ready",
+            "stuck_seconds": 0.0,
             "busy": 1,
             "concurrency": 25,
             "threads": [{"thread": 1, "name": "app.resize", "jid": "0123", "queue": "high", "seconds": 1.25}],

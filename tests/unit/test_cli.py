@@ -101,6 +101,25 @@ def serving(home: Path, pid: int = 4711, tag: str = "shop", **answers: Any) -> C
     return CannedMaster(str(home / f"{pid}.sock"), **({"status": known} | answers))
 
 
+# Words that are no commands
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["jbos"], "there is no command 'jbos': did you mean jobs? (see forkworker --help)"),
+        (["frobnicate"], "there is no command 'frobnicate' (see forkworker --help)"),
+        (["jobs", "lst", "dead"], "there is no action 'lst': did you mean list? (see forkworker jobs --help)"),
+        (["jobs", "show"], "the following arguments are required: JID (see forkworker jobs show --help)"),
+    ],
+)
+def test_a_word_that_is_no_command_is_told_with_one_that_is_near(
+    capsys: Capture, words: list[str], complaint: str
+) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err == f"forkworker: {complaint}\n"
+
+
 # run
 
 
@@ -584,6 +603,36 @@ def test_status_shows_masters_children_threads_and_queues(home: Path, redis: lis
         assert re.search(rf"{name}\s+{count}\n", text)
     assert redis == ["redis://:hunter2@h/1"]
     assert "hunter2" not in text
+
+
+@pytest.mark.usefixtures("redis")
+def test_the_longest_runs_come_first_and_who_is_stuck_is_told(home: Path, capsys: Capture) -> None:
+    (child,) = STATUS["children"]
+    threads = [{"thread": n, "name": "n", "jid": "j", "queue": "q", "seconds": 10 * n} for n in range(3)]
+    children = [child | {"state": "stuck", "stuck_seconds": 90.0, "threads": threads}]
+    children += [child | {"state": "quiet", "stuck_seconds": 5.0}]
+    with serving(home, status={"ok": True, "status": STATUS | {"children": children}}):
+        assert main(["status"]) == 0
+
+    text = capsys.readouterr().out
+    assert "child 0  pid 4712  stuck for 2 min  1 of 25" in text
+    assert "quiet stuck for 5.0 s" in text
+    assert re.findall(r"^ +\d+ +([\d.]+ s) n ", text, re.MULTILINE) == ["20.0 s", "10.0 s", "0.0 s"]
+
+
+@pytest.mark.parametrize(("rows", "shown"), [(None, 60), (80, 60), (30, 6), (2, 1)])
+def test_a_report_that_is_watched_keeps_room_for_redis(rows: int | None, shown: int) -> None:
+    (child,) = STATUS["children"]
+    threads = [{"thread": n, "name": "n", "jid": "j", "queue": "q", "seconds": n} for n in range(60)]
+    masters = [STATUS | {"children": [child | {"threads": threads}, child | {"threads": threads[:2]}]}]
+    redis = {"reachable": True, "address": "x", **OVERVIEW}
+
+    lines = status._fitting(masters, redis, rows)
+
+    assert len([line for line in lines if re.search(r" n +q +j$", line)]) == shown + min(2, shown)
+    assert lines[-1].split()[0] == "failed"
+    assert rows is None or rows < 30 or len(lines) <= rows
+    assert any("that have run for less" in line for line in lines) == (shown < 60)
 
 
 def test_status_for_programs_is_json(home: Path, redis: list[str], capsys: Capture) -> None:

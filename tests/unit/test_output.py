@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -47,6 +49,16 @@ def test_a_cell_is_as_wide_as_it_looks(text: str, width: int, shown: str) -> Non
 
     assert cell.rstrip() == shown.rstrip()
     assert output.columns(cell) == width
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("utf-8", "ü日"), ("latin-1", "ü\\u65e5"), ("ascii", "\\xfc\\u65e5")])
+def test_a_terminal_that_lacks_a_letter_gets_its_code(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, shown: str
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+
+    assert output.printable("ü日") == shown
+    assert output.columns(output.cell("ü日" * 20, 30)) == 30
 
 
 def test_megabytes_are_cut_before_they_are_looked_at() -> None:
