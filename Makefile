@@ -9,8 +9,7 @@ WORKERS ?= auto
 DEV_EXTRAS ?= dev,examples
 
 bin := $(VENV)/bin
-# What goes together, and in which order, tests/conftest.py says.
-pytest = $(bin)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_FLAGS)
+pytest = $(bin)/python -m pytest -n $(WORKERS) $(PYTEST_FLAGS)
 packaging := pyproject.toml forkworker/version.py
 
 # Stamps: an environment is set up again only when what it is made of has changed.

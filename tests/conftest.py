@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
     import redis as redispy
 
-#: folders whose tests share what is slow to start: one after the other, in one worker
-TOGETHER = ("systemd", "sidekiq")
-#: long before short, so that no worker is left with a long one at the end
-ORDER = (*TOGETHER, "faults", "integration", "store", "unit")
 FAILED = pytest.StashKey[bool]()
 STATUS = pytest.StashKey[int]()
 
@@ -39,22 +35,21 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(2 * len(os.sched_getaffinity(0)), 8)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Say which tests run in one worker: of a folder, or of a file of quick ones."""
-    if _folder(item) in TOGETHER:
-        item.add_marker(pytest.mark.xdist_group(_folder(item)))
-    elif _folder(item) in ("store", "unit"):
-        item.add_marker(pytest.mark.xdist_group(f"{_folder(item)}/{item.path.stem}"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Let our scheduler say which worker runs what."""
+    from support.scheduling import Scheduling
+
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put them into order; within a folder it stays random."""
-    items.sort(key=lambda item: ORDER.index(_folder(item)))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the long ones, if they run in parallel."""
+    if hasattr(config, "workerinput"):
+        from support.scheduling import put_in_order
 
-
-def _folder(item: pytest.Item) -> str:
-    return item.path.parent.name
+        put_in_order(items)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
