@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from forkworker.errors import ForkworkerError
@@ -92,7 +92,7 @@ def _remove_stale(path: str) -> None:
 def sockets_of(pid: int) -> list[str]:
     """Return the paths of the Unix sockets on which a process listens, as far as we may see them."""
     try:
-        held = {os.readlink(link) for link in os.scandir(f"/proc/{pid}/fd")}
+        held = _held_by(pid)
         with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as table:
             rows = [line.split(maxsplit=7) for line in table][1:]
     except OSError:
@@ -100,6 +100,16 @@ def sockets_of(pid: int) -> list[str]:
     listening = [row for row in rows if len(row) == _COLUMNS and int(row[3], 16) & _ACCEPTS]
     paths = [row[7].rstrip("\n") for row in listening if f"socket:[{row[6]}]" in held]
     return [os.path.join(f"/proc/{pid}/cwd", path) for path in paths]  # which matters to relative ones only
+
+
+def _held_by(pid: int) -> set[str]:
+    """Return what the descriptors of a process lead to."""
+    held = set()
+    with os.scandir(f"/proc/{pid}/fd") as links:
+        for link in links:
+            with suppress(FileNotFoundError):  # it is closed just now; the others are what we look for
+                held.add(os.readlink(link))
+    return held
 
 
 def is_listened_to(path: str) -> bool:

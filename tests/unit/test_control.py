@@ -7,6 +7,7 @@ import shutil
 import socket
 import stat
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -269,3 +270,23 @@ def test_find_returns_those_who_answer_and_no_others(folder: Path) -> None:
 
 def test_find_in_a_folder_that_is_not_there_finds_none(folder: Path) -> None:
     assert control.find(str(folder / "none")) == []
+
+
+def test_a_socket_is_found_while_other_descriptors_of_its_process_come_and_go(path: str) -> None:
+    """Incident: one that was closed while they were looked through hid all the others."""
+    over = threading.Event()
+
+    def open_and_close() -> None:
+        while not over.is_set():
+            os.close(os.open("/dev/null", os.O_RDONLY))
+
+    thread = threading.Thread(target=open_and_close)
+    thread.start()
+    try:
+        with control.listen(path, None):
+            found = [control.sockets_of(os.getpid()) for _ in range(500)]
+    finally:
+        over.set()
+        thread.join()
+
+    assert [paths for paths in found if path not in paths] == []
