@@ -190,7 +190,7 @@ def wants_colours(environ: Mapping[str, str] | None = None) -> bool:
 
 def without_password(line: str) -> str:
     """Return a line with what may be a password in a URL blotted out."""
-    line = re.sub(r"://.*@", "://***@", line, flags=re.DOTALL)
+    line = re.sub(r"(:/+).*@", r"\1***@", line, flags=re.DOTALL)  # a slash may be missing
     return re.sub(r"(password=)[^&\s]*", r"\1***", line, flags=re.IGNORECASE)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class Settings:
     timeout: float = 8.0
     environment: str = ""
     tag: str = ""
-    redis_url: str = DEFAULT_REDIS_URL
+    #: not in the repr, as it may hold a password
+    redis_url: str = field(default=DEFAULT_REDIS_URL, repr=False)
     pidfile: str | None = None
     #: the control socket; None: PID.sock in control_folder
     control: str | None = None

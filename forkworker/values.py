@@ -148,7 +148,14 @@ def _apps(text: str) -> tuple[str, ...]:
 def _toml_apps(value: object) -> tuple[str, ...]:
     """Return the apps, each once: naming one twice imports it once."""
     apps = value if isinstance(value, list) else [value]
-    return tuple(dict.fromkeys(_read_all(_toml_words, apps)))
+    return tuple(dict.fromkeys(_read_all(_app, apps)))
+
+
+def _app(value: object) -> str:
+    app = _toml_words(value)
+    if ":/" in app:  # with a password, perhaps: not shown
+        raise ValueError("an address is no app: give that of Redis with --redis")
+    return app
 
 
 def _read_all(read: Callable[[Any], _Value], entries: Iterable[object]) -> list[_Value]:

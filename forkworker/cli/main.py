@@ -78,10 +78,12 @@ class Parser(ArgumentParser):
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    words = sys.argv[1:] if argv is None else argv
     try:
-        args = _parse(sys.argv[1:] if argv is None else argv)
+        args = _parse(words)
     except SystemExit as end:  # argparse's way to end, after --help too
         return int(end.code or 0)
+    _hide_passwords(words)
     try:
         code = int(args.command(args))
         sys.stdout.flush()
@@ -99,6 +101,14 @@ def main(argv: list[str] | None = None) -> int:
         return ExitCode.FAILURE
     except KeyboardInterrupt:
         return progress.INTERRUPTED
+
+
+def _hide_passwords(words: Sequence[str]) -> None:
+    """Take the command line out of everybody's sight, if there is a password in it."""
+    if any(without_password(word) != word for word in words):
+        from setproctitle import setproctitle
+
+        setproctitle("forkworker: master" if words[0] == "run" else f"forkworker {words[0]}")
 
 
 def _parse(argv: Sequence[str]) -> Namespace:

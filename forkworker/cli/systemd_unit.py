@@ -52,6 +52,7 @@ def run(args: Namespace) -> int:
         settings = config.load(flags(args))
         lines = _lines(args, settings)
         _complain_of_temporary_folders(settings)
+        _complain_of_password(args)
         text = fill_in(text, lines)
     sys.stdout.write(text)
     return ExitCode.OK
@@ -122,6 +123,12 @@ def _user(name: str | None, folder: str) -> str:
     if not name and found.pw_uid == 0:
         raise ConfigurationError(["name the user whose processes they shall be with --user, if need be root"])
     return found.pw_name
+
+
+def _complain_of_password(args: Namespace) -> None:
+    if args.redis_url and config.without_password(args.redis_url) != args.redis_url:
+        what = "everybody on this host can read a unit, and so the password in it"
+        output.complain([f"{what}: put FORKWORKER_REDIS_URL=... into the unit's EnvironmentFile instead of --redis"])
 
 
 def _is_below(path: str, folders: tuple[str, ...]) -> bool:

@@ -19,6 +19,7 @@ from forkworker.runtime.openings import Openings
 from forkworker.runtime.order import Order, Plan
 from forkworker.runtime.outcome import Ended, Interrupted, NotStarted, Outcome
 from forkworker.runtime.pace import Pace
+from forkworker.runtime.refusals import Refusals
 from forkworker.runtime.waiting import ASK_SECONDS, Alarm, Catch, Waits
 from forkworker.store import working
 from forkworker.store.connection import Link
@@ -83,7 +84,7 @@ class Exchange:
         self._look_again_at = 0.0
         self._pause = _FIRST_PAUSE_SECONDS
         self._still = self._over = self._is_reached = False
-        self._pace = Pace(clock)
+        self._pace, self._refusals = Pace(clock), Refusals(clock)
         self._interrupted: set[Unit] = set()
         #: identities under which a command may still be on its way
         self._left_behind: list[str] = []
@@ -233,7 +234,7 @@ class Exchange:
 
     def _lost_touch(self, why: str) -> None:
         """Redis is away: jobs go on, outcomes wait here, nothing is fetched."""
-        _log.debug("lost touch with Redis: %s", why)
+        self._refusals.note(why)
         self._link.close()
         self._waits.abandon()
         self._in_doubt = True
@@ -271,7 +272,7 @@ class Exchange:
         self._board.count_settled(len(counted))
         if len(over) < len(flags):
             raise StoreUnavailable(
-                "a queue, the retry or the dead set is a key of another type: see docs/operations.md"
+                "WRONGTYPE or NOPERM: a queue, the retry or the dead set takes nothing from this process"
             )
 
     def _take(self, plan: Plan, fetched: list[list[bytes]], permit: int) -> None:

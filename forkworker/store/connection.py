@@ -21,7 +21,7 @@ from redis.retry import Retry
 
 from forkworker.errors import IdentityTaken, StoreUnavailable
 from forkworker.settings import EMBEDDED_SOCKET
-from forkworker.store import scripts
+from forkworker.store import rights, scripts
 from forkworker.version import VERSION
 
 if TYPE_CHECKING:
@@ -116,7 +116,9 @@ class Link:
             for name in self._scripts:
                 connection.send_command("SCRIPT", "LOAD", scripts.get(name).source)
                 connection.read_response()
-        except (redis.RedisError, OSError) as error:
+            if self._scripts:
+                rights.check(connection)
+        except (redis.RedisError, OSError, StoreUnavailable) as error:
             if connection is not None:
                 connection.disconnect()
             raise StoreUnavailable(str(error)) from error

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from forkworker.store.connection import Commands, Link
 
+#: those that a process obeys; whoever can write to Redis may have left it anything
+SIGNALS = ("TSTP", "USR1", "TERM", "INT", "TTIN")
 #: a signal that nobody has taken after so long is lost
 SIGNAL_SECONDS = 60
 #: of the hash IDENTITY, what ``registered`` reads
@@ -35,7 +37,7 @@ class Beat:
 
 
 def beat(link: Link, sign: Beat, lease: float) -> list[str]:
-    """Publish a beat; return the signals left for the child.  Raises IdentityTaken."""
+    """Publish a beat; return the signals left for the child, each once.  Raises IdentityTaken."""
     identity = sign.identity
     named = [keys.taken(identity), keys.PROCESSES, identity, keys.work(identity), keys.workers(identity)]
     fields = [part for pair in sign.fields.items() for part in pair]
@@ -44,7 +46,8 @@ def beat(link: Link, sign: Beat, lease: float) -> list[str]:
     seconds = max(BEAT_SECONDS, int(2 * lease))
     args = [identity, seconds, sign.origin, len(fields), *fields, len(lists), *lists, *work]
     command = scripts.call("beat", [*named, keys.signals(identity), keys.WORKING, keys.ORIGINS], args)
-    return [signal.decode("ascii", "replace") for signal in link.execute(*command)]
+    left = dict.fromkeys(signal.decode("ascii", "replace") for signal in link.execute(*command))
+    return [signal for signal in left if signal in SIGNALS]
 
 
 def farewell(link: Link, identity: str) -> None:

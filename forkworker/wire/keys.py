@@ -17,6 +17,7 @@ PAUSED = "paused"  # set: names of queues from which nothing is taken
 PROCESSED = "stat:processed"  # integer
 FAILED = "stat:failed"  # integer
 WORKING = "working"  # set, ours: every working list that may hold something
+TRIAL = "taken:trial"  # of any type, ours: seen by nobody, as one script makes it and takes it away
 ORIGINS = "origins"  # hash, ours: identity -> where its process runs, so that its death can be proved
 
 _WORKING_LIST = re.compile(r"working:(.+?:\d+:[0-9a-f]{12}):(.+)", re.DOTALL)

@@ -56,6 +56,7 @@ def childs(traffic: Traffic) -> dict[str, int]:
 def test_a_batch_is_fetched_and_settled_by_so_many_commands(redis: redispy.Redis, redis_server: RedisServer) -> None:
     payloads.push_many(redis, "noop", [[]] * BATCH)
     link = Link(redis_server.url, preload=working.SCRIPTS)
+    link.open()
     with Traffic(redis) as fetched:
         (taken,) = link.execute(*working.fetch(ALICE, ["default"], BATCH))
     name = f"working:{ALICE}:default"

@@ -131,7 +131,9 @@ def test_stacks_asked_of_a_child_that_ends_harm_nobody(
     tree = daemon(children=3, concurrency=1, timeout=0.5)
     for _ in range(2):
         tree.signal(SIGTTIN)
+        old = tree.children()[2]
         tree.kill("child 2", end)
+        tree.wait_until(lambda old=old: tree.children().get(2) not in (None, old), 10, "another child 2")
         tree.wait_ready()
     jid = push(redis, "record", [1])
     tree.wait_until(lambda: records.ended()[jid] == 1, 5)

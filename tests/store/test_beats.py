@@ -197,3 +197,28 @@ def test_of_two_keepers_that_saw_the_same_beat_one_takes(link: Link, redis: redi
 
     assert [orphans.take(link, ALICE, "1700000000.25") for _ in range(2)] == [True, False]
     assert world(redis)[f"taken:{ALICE}"] == b"1"
+
+
+# What whoever can write to Redis may have left
+
+
+def test_a_flood_of_signals_is_each_kind_once_and_the_rest_is_dropped(link: Link, redis: redispy.Redis) -> None:
+    redis.lpush(f"{ALICE}-signals", *(["TTIN"] * 50_000), "TERM")
+
+    assert processes.beat(link, make(), 60) == ["TTIN"]
+    assert world(redis) == shown()
+
+
+@pytest.mark.parametrize("name", [b"KILL", b"term", b"", b"\xff\x00", b"TERM\n", b"x" * 1_000_000, b"__import__('os')"])
+def test_a_signal_of_another_name_is_none(link: Link, redis: redispy.Redis, name: bytes) -> None:
+    redis.lpush(f"{ALICE}-signals", name, "TERM")
+
+    assert processes.beat(link, make(), 60) == ["TERM"]
+    assert world(redis) == shown()
+
+
+def test_signals_that_are_no_list_are_taken_away(link: Link, redis: redispy.Redis) -> None:
+    redis.set(f"{ALICE}-signals", "a text")
+
+    assert processes.beat(link, make(), 60) == []
+    assert world(redis) == shown()

@@ -12,6 +12,7 @@ from support.documents import DOCUMENTS, ROOT, blocks, name
 import forkworker
 from forkworker import config, hooks
 from forkworker.errors import ExitCode
+from forkworker.store import processes
 from forkworker.wire import keys
 
 if TYPE_CHECKING:
@@ -91,6 +92,35 @@ def test_every_key_stands_in_a_document() -> None:
         keys.recovered("SHA1"),
     ]
     assert [key for key in [*plain, *made] if f"`{key}`" not in text] == []
+
+
+#: who talks to a Redis of somebody's
+PARTS = ("store", "keeper", "runtime", "inspect", "doctor", "cli")
+
+
+def commands() -> set[str]:
+    """Return the commands of Redis that forkworker sends, and those of its scripts, as an ACL has them."""
+    found = set()
+    for path in (file for part in PARTS for file in (ROOT / "forkworker" / part).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            sends = isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("execute", "ask", "send_command")
+            parts = node.args if sends else node.elts if isinstance(node, ast.Tuple) else []
+            words = [part.value for part in parts[:2] if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+            if words and re.fullmatch(r"[A-Z]{3,}", words[0]) and words[0] not in processes.SIGNALS:
+                found.add("|".join(words[: 1 + (words[0] in ("CLIENT", "SCRIPT", "CONFIG"))]).lower())
+    for path in (ROOT / "forkworker").rglob("*.lua"):
+        found |= {name.lower() for name in re.findall(r"(?:pcall|call|try)\('([A-Z]+)'", path.read_text("utf-8"))}
+    return found
+
+
+def test_every_command_stands_in_the_rights_and_no_other() -> None:
+    """For those whose names are put together, or chosen, the source must at least have the word."""
+    (block,) = blocks(ROOT / "docs/access.md", "acl")
+    told = {word[1:] for word in block.text.split() if word[0] == "+"}
+    assert commands() - told == set()
+    files = [path for kind in ("*.py", "*.lua") for path in (ROOT / "forkworker").rglob(kind)]
+    source = "".join(path.read_text("utf-8") for path in files)
+    assert [name for name in told if not re.search(rf"\b{name.split('|')[-1].upper()}\b", source)] == []
 
 
 def test_every_public_name_is_told_of() -> None:

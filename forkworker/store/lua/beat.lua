@@ -3,7 +3,7 @@
 --       7: working  8: origins
 -- ARGV  1: IDENTITY  2: seconds the beat is kept  3: origin  4: n, 5..: n fields and values of the hash,
 --       then m, then m working lists, then thread and work in pairs
--- Returns the names of signals, oldest first.
+-- Returns the names of signals, oldest first: a hundred at the most, and so much of each as a name may have.
 -- Fails with TAKEN, and shows nothing, once others have declared the child dead.
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return redis.error_reply('TAKEN this process was declared dead and its jobs were taken over')
@@ -27,9 +27,7 @@ if at - 1 <= #ARGV then
     redis.call('EXPIRE', KEYS[key], ttl)
   end
 end
-local signals = {}
-repeat
-  local signal = redis.call('RPOP', KEYS[6])
-  if signal then signals[#signals + 1] = signal end
-until not signal
+local left, signals = redis.pcall('LRANGE', KEYS[6], -100, -1), {} -- of a key of another type: no entries
+redis.call('UNLINK', KEYS[6])
+for i = #left, 1, -1 do signals[#signals + 1] = string.sub(left[i], 1, 20) end
 return signals
