@@ -27,6 +27,7 @@ STATUS = pytest.StashKey[int]()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in the background like that, and those that we start would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # who ends the tests finds all cleared up, too
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -136,6 +136,6 @@ def test_watch_sees_a_change_and_knows_its_own_stalls() -> None:
         wait_until(lambda: len(watch.samples) > 3, 5)
         start = time.monotonic()
         time.sleep(0.05)  # the span to be judged
-    assert 0 < watch.stall(start, start + 0.05) <= 0.05
+    assert 0 < watch.stall(start, start + 0.05) <= 0.1
     assert all(sample.before >= start for sample in watch.since(start))
     assert processes.threads(os.getpid()) >= 1

@@ -79,9 +79,7 @@ def test_idle_children_stop_waiting_for_a_paused_queue_and_wait_again_when_it_is
     assert snapshot.queue(redis, "mail") == [jid]
 
     here.queue("mail").unpause()
-    opened = time.monotonic()
-    tree.wait_until(lambda: records.ended()[jid] == 1, 10, "it runs when the queue is open")
-    assert time.monotonic() - opened < 5
+    tree.wait_until(lambda: records.ended()[jid] == 1, 5, "it runs when the queue is open")
     next_one = push(redis, "record", ["awaited"], queue="mail")
     tree.wait_until(lambda: records.ended()[next_one] == 1, 5, "the queue is waited on again")
     tree.wait_until(lambda: places(redis) == {}, 5, "both are settled")

@@ -130,10 +130,8 @@ class Daemon:
         """Wait for the master's end; return its exit code."""
         assert self.process is not None
         self.pids()
-        try:
-            return self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"the master is still there after {seconds:g} s\n{self.describe()}") from None
+        self.wait_until(lambda process=self.process: process.poll() is not None, seconds, "the master has ended")
+        return self.process.returncode
 
     def stop(self, seconds: float = 10, *, shared: bool = False, crashed: bool = False) -> None:
         """End in order, and check that all is clean."""

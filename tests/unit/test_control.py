@@ -284,7 +284,7 @@ def test_a_socket_is_found_while_other_descriptors_of_its_process_come_and_go(pa
     thread.start()
     try:
         with control.listen(path, None):
-            found = [control.sockets_of(os.getpid()) for _ in range(500)]
+            found = [control.sockets_of(os.getpid()) for _ in range(50)]
     finally:
         over.set()
         thread.join()
