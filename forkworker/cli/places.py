@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from forkworker import address
 from forkworker.settings import EMBEDDED_SOCKET
-from forkworker.unix import control
+from forkworker.unix import control, folders
 from forkworker.values import split_place
 
 if TYPE_CHECKING:
@@ -88,6 +88,9 @@ def _wrong_store(folder: str) -> Iterator[str]:
     """An embedded server makes its folder, and those above it."""
     if _is_too_long(os.path.join(folder, EMBEDDED_SOCKET)):
         yield f"the path of {folder} is too long for a Unix socket: use a shorter one"
+        return
+    if os.path.isdir(folder) and (trouble := folders.why_not_private(folder, may_be_link=True)):
+        yield f"the folder {folder} {trouble}: {folders.REMEDY}"
         return
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)

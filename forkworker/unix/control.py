@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from forkworker.errors import ForkworkerError
+from forkworker.unix import folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,19 +63,11 @@ def _make_private(folder: str) -> None:
     try:
         os.mkdir(folder, 0o700)
     except FileExistsError:
-        found = os.lstat(folder)
-        if not stat.S_ISDIR(found.st_mode):
-            trouble = "is not a directory"
-        elif found.st_uid != os.geteuid():
-            trouble = f"belongs to user {found.st_uid}"
-        elif found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            trouble = "can be written to by others"
-        else:
-            return
-        raise ControlError(
-            f"the folder {folder} {trouble}, so the control socket would not be safe there: "
-            "remove it, or give a path with --control"
-        ) from None
+        if trouble := folders.why_not_private(folder):
+            raise ControlError(
+                f"the folder {folder} {trouble}, so the control socket would not be safe there: "
+                "remove it, or give a path with --control"
+            ) from None
 
 
 def _remove_stale(path: str) -> None:

