@@ -7,7 +7,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from faults import harness, nemesis
+from faults import harness, nemesis, report
 
 
 def main() -> int:
@@ -18,15 +18,16 @@ def main() -> int:
     parser.add_argument("--round", type=float, default=harness.ROUND_SECONDS, help="seconds of storm in each round")
     parser.add_argument("--only", action="append", default=[], help="this kind of fault; repeatable")
     parser.add_argument("--package", type=Path, help="a folder with another copy of forkworker")
+    parser.add_argument("--report", type=Path, help="keep the figures in this file, for faults.report")
     parser.add_argument("--show", type=int, metavar="N", help="show N steps of each front's schedule, and do nothing")
     given = parser.parse_args()
     harness.end_in_order()
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)
     if given.show:
-        print(nemesis.show(seed * 1000, given.show))
+        print(nemesis.show(seed * nemesis.ROUNDS, given.show))
         return 0
-    report = harness.run(
+    done = harness.run(
         seed,
         given.seconds,
         package=given.package,
@@ -34,8 +35,10 @@ def main() -> int:
         round_seconds=given.round,
         tell=lambda line: print(line, flush=True),
     )
-    print(harness.table(report))
-    return 1 if report.verdict.violations else 0
+    print(report.table(done))
+    if given.report:
+        done.write(given.report)
+    return 1 if done.verdict.violations else 0
 
 
 sys.exit(main())

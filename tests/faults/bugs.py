@@ -12,8 +12,12 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from faults import harness
+
+if TYPE_CHECKING:
+    from faults.report import Report
 
 PACKAGE = Path(__file__).resolve().parents[2] / "forkworker"
 MOST_SECONDS = 600.0
@@ -215,7 +219,7 @@ def plant(name: str, folder: Path) -> Path:
     return folder
 
 
-def hunt(name: str, seed: int, seconds: float = MOST_SECONDS) -> harness.Report:
+def hunt(name: str, seed: int, seconds: float = MOST_SECONDS) -> Report:
     """Attack a copy with a bug until it is caught, or the time is over."""
     folder = Path(tempfile.mkdtemp(prefix="fw-bug-"))
     try:

@@ -38,7 +38,8 @@ _DATED = re.compile(r"20\d\d-\d\d-\d\dT|Traceback")
 _EXPECTED = re.compile(r"can't start new thread|\[Errno (24|11|28)\]")
 #: no child, or no keeper, became ready
 _SHORTAGE_CODES = (70, 75)
-_UNCOUNTED = "was taken over by another process"
+#: a run that ended and did not count, as its payload had been moved away meanwhile
+_UNCOUNTED = re.compile(r"pid=(\d+) jid=([0-9a-f]{24}) .*was taken over by another process")
 
 
 @dataclass
@@ -84,6 +85,8 @@ class Checker:
         self._generator = world.generator
         self._verdict = Verdict()
         self._silences = {host.number: self._merge(host.number) for host in world.hosts}
+        #: processes that were declared dead: only these may have lost what they ran
+        self._fenced: set[int] = set()
         self._hits: dict[int, list[Deed]] = defaultdict(list)
         for deed in world.deeds:
             for pid in deed.hit:
@@ -93,13 +96,16 @@ class Checker:
         """Check everything."""
         runs = self._runs()
         held = snapshot.snapshot(self._world.client)
+        self._fenced = {int(key.split(":")[2]) for key in held if key.startswith("taken:")}
         homes = self._homes(held)
         self._check_pushes(runs, homes)
         for number, of_job in runs.items():
             self._check_runs(number, of_job)
         self._check_places(runs, homes)
         self._check_counters(runs, homes, held)
-        self._check_logs()
+        self._check_logs(runs)
+        for complaint in self._world.census.complaints(runs, self._world.deeds):
+            self._verdict.add(complaint)
         return self._verdict
 
     # Reading
@@ -128,7 +134,7 @@ class Checker:
     def _merge(self, host: int) -> list[Deed]:
         """Silences that follow each other are one; what is shorter than a lease could be is none."""
         merged: list[Deed] = []
-        for deed in sorted((d for d in self._world.deeds if d.cuts_off and d.host == host), key=lambda d: d.began):
+        for deed in sorted((d for d in self._world.deeds if d.cuts_off and d.host in (None, host)), key=_began):
             if merged and deed.began <= merged[-1].over + _GAP_SECONDS:
                 last = merged[-1]
                 longer = last if last.over - last.began >= deed.over - deed.began else deed
@@ -171,7 +177,9 @@ class Checker:
             self._verdict.add(f"again without a cause: job {number}: {self._tell(runs)}")
 
     def _silence(self, before: Run, this: Run) -> Deed | None:
-        """When the keeper of the first run's host could not beat for so long that others could take its jobs."""
+        """When the keeper of the first run's host could not beat for so long that others took its jobs."""
+        if before.start.pid not in self._fenced:
+            return None
         for deed in self._silences[before.start.host]:
             over = before.end.at if before.end else this.start.at
             while_it_ran = deed.began <= min(this.start.at, over + 5) and before.start.at <= deed.over + 5
@@ -280,17 +288,23 @@ class Checker:
             return max(run.start.failures for run in runs)
         return int(job.get("retry_count", -1)) + 1
 
-    def _check_logs(self) -> None:
+    def _check_logs(self, runs: dict[int, list[Run]]) -> None:
         for host in self._world.hosts:
             lines = [line for line in host.daemon.log().splitlines() if "faults.work queue=" not in line]
             for alarm in _alarms(lines):
                 self._verdict.add(f"log of master {host.number}: {alarm}")
-            uncounted = [line for line in lines if _UNCOUNTED in line]
-            if uncounted and not self._silences[host.number]:
-                self._verdict.add(f"log of master {host.number}, which kept its lease: {uncounted[0]}")
+            for found in filter(None, map(_UNCOUNTED.search, lines)):
+                self._check_uncounted(int(found[1]), int(found[2], 16), runs)
             for at, code in host.exits:
                 if code not in (0, -9) and not (code in _SHORTAGE_CODES and self._was_short(host.number, at)):
                     self._verdict.add(f"master {host.number} ended with {code} at {at:.1f}")
+
+    def _check_uncounted(self, pid: int, number: int, runs: dict[int, list[Run]]) -> None:
+        """A run counts, unless the job was taken from its process: then it has run elsewhere, too."""
+        of_job = runs.get(number, [])
+        was_once = len({run.start.failures for run in of_job}) == len(of_job)
+        if pid not in self._fenced and was_once and any(run.end and run.start.pid == pid for run in of_job):
+            self._verdict.add(f"uncounted: job {number} by pid {pid}, which kept its lease: {self._tell(of_job)}")
 
     def _was_short(self, host: int, at: float) -> bool:
         """Whether a master that booted just then could not have the processes it needs."""
@@ -298,6 +312,10 @@ class Checker:
             deed.host == host and deed.kind == "fork fails with EAGAIN" and deed.began <= at <= deed.over + 15
             for deed in self._world.deeds
         )
+
+
+def _began(deed: Deed) -> float:
+    return deed.began
 
 
 def _alarms(lines: list[str]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 SILENCE_SECONDS = 3.0
 #: from the end of a keeper to the first beats by the next one, on a machine that is busy with all this
 KEEPER_BOOT_SECONDS = 2.0
+#: jobs in a queue that has to be fetched from
+FETCHED = 40
 _SPIN = "while True: pass"
 
 
@@ -40,13 +42,17 @@ class Fault:
     """One kind of fault."""
 
     kind: str
-    #: "host": something of one master; "network": its way to Redis; "redis": Redis, and so all
+    #: "host": something of one master; "network": its way to Redis; "all": Redis, or all masters at once
     scope: str
-    #: how often it is drawn
-    weight: float
     #: least and most seconds
     hold: tuple[float, float]
     act: Any
+    #: how often it is dealt, where others are once
+    cards: int = 1
+    #: numbers of the masters that it can be done to
+    masters: tuple[int, ...] = (0, 1, 2)
+    #: whether the server must be Valkey
+    needs_valkey: bool = False
     #: whether keepers cannot beat while it lasts
     silences: bool = False
     #: whether a keeper has to boot after it, which is silent until then
@@ -65,14 +71,13 @@ class Missed(Exception):
 def fault(
     kind: str,
     scope: str,
-    weight: float,
     hold: tuple[float, float] = (0, 0),
     **traits: Any,
 ) -> Callable[[Act], Act]:
     """Put a function into the catalogue."""
 
     def add(act: Act) -> Act:
-        CATALOGUE[kind] = Fault(kind, scope, weight, hold, contextmanager(act), **traits)
+        CATALOGUE[kind] = Fault(kind, scope, hold, contextmanager(act), **traits)
         return act
 
     return add
@@ -145,27 +150,27 @@ def _child(rng: random.Random) -> str:
     return f"child {rng.randrange(2)}"
 
 
-@fault("SIGKILL of a child", "host", 12)
+@fault("SIGKILL of a child", "host", cards=4)
 def kill_child(world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
     yield from _end(world, host, _child(rng), signal.SIGKILL)
 
 
-@fault("SIGTERM of a child", "host", 4)
+@fault("SIGTERM of a child", "host", cards=2)
 def term_child(world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
     yield from _end(world, host, _child(rng), signal.SIGTERM)
 
 
-@fault("SIGKILL of the keeper", "host", 4, boots_keeper=True)
+@fault("SIGKILL of the keeper", "host", boots_keeper=True, cards=2)
 def kill_keeper(world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     yield from _end(world, host, "keeper", signal.SIGKILL)
 
 
-@fault("SIGKILL of the forkserver", "host", 3)
+@fault("SIGKILL of the forkserver", "host")
 def kill_forkserver(world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     yield from _end(world, host, "forkserver", signal.SIGKILL)
 
 
-@fault("SIGTERM of keeper and forkserver", "host", 2)
+@fault("SIGTERM of keeper and forkserver", "host")
 def term_helpers(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     """They ignore it."""
     pids = [_find(host, role) for role in ("keeper", "forkserver")]
@@ -174,17 +179,17 @@ def term_helpers(_world: World, host: Host, _rng: random.Random, _hold: float) -
     yield True
 
 
-@fault("SIGKILL of the master", "host", 2.5, ends_all=True)
+@fault("SIGKILL of the master", "host", ends_all=True)
 def kill_master(world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     yield from _end(world, host, "master", signal.SIGKILL)
 
 
-@fault("SIGTERM of the master", "host", 2.5, ends_all=True)
+@fault("SIGTERM of the master", "host", ends_all=True)
 def stop_master(world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     yield from _end(world, host, "master", signal.SIGTERM, 10)
 
 
-@fault("SIGKILL of a whole tree", "host", 2.5, ends_all=True)
+@fault("SIGKILL of a whole tree", "host", ends_all=True)
 def kill_tree(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     master = _find(host, "master")
     start = processes.start_of(master)
@@ -193,7 +198,7 @@ def kill_tree(_world: World, host: Host, _rng: random.Random, _hold: float) -> I
     yield True
 
 
-@fault("SIGTERM of a whole tree", "host", 2, ends_all=True)
+@fault("SIGTERM of a whole tree", "host", ends_all=True)
 def stop_tree(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     master = _find(host, "master")
     start = processes.start_of(master)
@@ -213,32 +218,32 @@ def _frozen(host: Host, role: str) -> Iterator[bool]:
             os.kill(pid, signal.SIGCONT)
 
 
-@fault("a child frozen beyond its lease", "host", 3, (6, 8))
+@fault("a child frozen beyond its lease", "host", (6, 8))
 def freeze_child(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
     yield from _frozen(host, _child(rng))
 
 
-@fault("the master frozen", "host", 1.5, (1, 7))
+@fault("the master frozen", "host", (1, 7))
 def freeze_master(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     yield from _frozen(host, "master")
 
 
-@fault("the forkserver frozen", "host", 1, (1, 6))
+@fault("the forkserver frozen", "host", (1, 6))
 def freeze_forkserver(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     yield from _frozen(host, "forkserver")
 
 
-@fault("the keeper frozen for less than the lease", "host", 1.5, (0.5, 2))
+@fault("the keeper frozen for less than the lease", "host", (0.5, 2))
 def freeze_keeper(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     yield from _frozen(host, "keeper")
 
 
-@fault("the keeper frozen beyond the lease", "host", 1, (7, 9), silences=True)
+@fault("the keeper frozen beyond the lease", "host", (7, 9), silences=True, cards=2)
 def freeze_keeper_long(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     yield from _frozen(host, "keeper")
 
 
-@fault("a whole tree frozen beyond its lease", "host", 3, (7, 10), silences=True)
+@fault("a whole tree frozen beyond its lease", "host", (7, 10), silences=True, cards=2)
 def freeze_tree(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     pids = list(host.daemon.pids().values())
     host.daemon.kill_all(signal.SIGSTOP)
@@ -250,7 +255,7 @@ def freeze_tree(_world: World, host: Host, _rng: random.Random, _hold: float) ->
                 os.kill(pid, signal.SIGCONT)
 
 
-@fault("quiet, then resume", "host", 3, (0.3, 2))
+@fault("quiet, then resume", "host", (0.3, 2))
 def quiet(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     os.kill(_find(host, "master"), signal.SIGUSR1)
     try:
@@ -260,7 +265,7 @@ def quiet(_world: World, host: Host, _rng: random.Random, _hold: float) -> Itera
             os.kill(_find(host, "master"), signal.SIGCONT)
 
 
-@fault("one child quieted, then renewed", "host", 1.5, (0.3, 1))
+@fault("one child quieted, then renewed", "host", (0.3, 1))
 def quiet_child(world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
     role = _child(rng)
     pid = _kill(world, host, role, signal.SIGUSR1)
@@ -272,13 +277,13 @@ def quiet_child(world: World, host: Host, rng: random.Random, _hold: float) -> I
                 os.kill(pid, signal.SIGTERM)
 
 
-@fault("rolling restart", "host", 3, (0, 2), boots_keeper=True)
+@fault("rolling restart", "host", (0, 2), boots_keeper=True)
 def roll(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     os.kill(_find(host, "master"), signal.SIGUSR2)
     yield True
 
 
-@fault("stacks asked for", "host", 1)
+@fault("stacks asked for", "host")
 def stacks(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     os.kill(_find(host, "master"), signal.SIGTTIN)
     yield True
@@ -287,7 +292,7 @@ def stacks(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iter
 # What a machine runs out of
 
 
-@fault("fork fails with EAGAIN", "host", 2, (0.5, 3), boots_keeper=True)
+@fault("fork fails with EAGAIN", "host", (0.5, 3), boots_keeper=True)
 def no_fork(world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
     assert host.pids
     host.pids.set("pids.max", 1)
@@ -300,7 +305,7 @@ def no_fork(world: World, host: Host, rng: random.Random, _hold: float) -> Itera
         host.pids.set("pids.max", "max")
 
 
-@fault("no file descriptors left", "host", 2, (0.5, 2))
+@fault("no file descriptors left", "host", (0.5, 2))
 def no_descriptors(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
     pid = _find(host, _child(rng))
     with processes.no_more_descriptors(pid):
@@ -308,17 +313,17 @@ def no_descriptors(_world: World, host: Host, rng: random.Random, _hold: float) 
         yield True
 
 
-@fault("the kernel's OOM killer", "host", 1, (1, 4))
+@fault("the kernel's OOM killer", "host", (1, 4))
 def out_of_memory(world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     """A job of this host's own queue takes more than its control group has, until it is taken for poisonous."""
     assert host.memory
     before = host.memory.get("memory.oom_control", "oom_kill")
     world.generator.push_hog(host.queue)
-    wait_until(lambda: host.memory.get("memory.oom_control", "oom_kill") > before, 30, "the kernel has killed one")
+    wait_until(lambda: host.memory.get("memory.oom_control", "oom_kill") > before, 15, "the kernel has killed one")
     yield True
 
 
-@fault("a full disk under the log", "host", 2, (0.5, 4))
+@fault("a full disk under the log", "host", (0.5, 4))
 def full_disk(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     assert host.disk
     try:
@@ -327,7 +332,7 @@ def full_disk(_world: World, host: Host, _rng: random.Random, _hold: float) -> I
         host.disk.empty()
 
 
-@fault("both cores busy", "host", 1, (1, 4))
+@fault("both cores busy", "host", (1, 4))
 def busy(_world: World, _host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     spinners = [subprocess.Popen([sys.executable, "-c", _SPIN]) for _ in range(2 * (os.cpu_count() or 1))]
     try:
@@ -338,7 +343,7 @@ def busy(_world: World, _host: Host, _rng: random.Random, _hold: float) -> Itera
             spinner.wait()
 
 
-@fault("the clock of a host steps by an hour", "host", 2, (2, 5))
+@fault("the clock of a host steps by an hour", "host", (2, 5))
 def step_host_clock(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
     assert host.clock
     host.clock.step(rng.choice((-3600, 3600)))
@@ -351,7 +356,7 @@ def step_host_clock(_world: World, host: Host, rng: random.Random, _hold: float)
 # The way to Redis
 
 
-@fault("connections cut", "network", 6)
+@fault("connections cut", "network", cards=2)
 def cut_all(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     host.proxy.cut_all()
     yield True
@@ -361,10 +366,13 @@ def _is_settle(command: list[bytes], _reply: Any) -> bool:
     return command[0] == b"EVALSHA" and command[3].startswith(b"settled:")
 
 
+def _is_wait(command: list[bytes], reply: Any) -> bool:
+    """One that has brought something."""
+    return command[0] == b"BLMOVE" and bool(reply)
+
+
 def _is_fetch(command: list[bytes], reply: Any) -> bool:
     """Where there is a reply already, one that has taken something."""
-    if command[0] == b"BLMOVE":
-        return bool(reply)
     is_script = command[0] == b"EVALSHA" and command[3].startswith(b"taken:") and command[4].startswith(b"queue:")
     return is_script and (reply is None or (isinstance(reply, list) and any(reply)))
 
@@ -383,27 +391,42 @@ def _cut(host: Host, what: Matches, when: str, times: int) -> Iterator[bool]:
         host.proxy.drop_cuts()
 
 
-@fault("cut after a fetch ran", "network", 5, (0, 1))
-def cut_after_fetch(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
-    yield from _cut(host, _is_fetch, "after", rng.randint(1, 3))
+@fault("cut after a fetch ran", "network", (0, 1), cards=3)
+def cut_after_fetch(world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
+    cut = host.proxy.cut_after(_is_fetch, rng.randint(1, 3))
+    try:
+        world.generator.probe(host.queue, FETCHED)  # too many to be brought by waits
+        yield cut.done.wait(6)
+    finally:
+        host.proxy.drop_cuts()
 
 
-@fault("cut before a fetch ran", "network", 3, (0, 1))
+@fault("cut after a wait has brought a job", "network", (0, 1))
+def cut_after_wait(world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    """Nobody waits for jobs in a flood."""
+    world.generator.hushed.set()
+    try:
+        yield from _cut(host, _is_wait, "after", 1)
+    finally:
+        world.generator.hushed.clear()
+
+
+@fault("cut before a fetch ran", "network", (0, 1))
 def cut_before_fetch(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
     yield from _cut(host, _is_fetch, "before", rng.randint(1, 3))
 
 
-@fault("cut after a settle ran", "network", 5, (0, 1))
+@fault("cut after a settle ran", "network", (0, 1), cards=2)
 def cut_after_settle(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
     yield from _cut(host, _is_settle, "after", rng.randint(1, 3))
 
 
-@fault("cut before a settle ran", "network", 3, (0, 1))
+@fault("cut before a settle ran", "network", (0, 1))
 def cut_before_settle(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
     yield from _cut(host, _is_settle, "before", rng.randint(1, 3))
 
 
-@fault("cut while a dead child's jobs are put back", "network", 4, (0, 1))
+@fault("cut while a dead child's jobs are put back", "network", (0, 1), cards=2)
 def cut_restore(world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
     order = rng.choice((host.proxy.cut_after, host.proxy.cut_before))
     cut = order(_is_restore, rng.randint(1, 2))
@@ -414,7 +437,7 @@ def cut_restore(world: World, host: Host, rng: random.Random, _hold: float) -> I
         host.proxy.drop_cuts()
 
 
-@fault("half-open connections", "network", 3, (0.5, 8), silences=True)
+@fault("half-open connections", "network", (0.5, 8), silences=True)
 def half_open(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     host.proxy.black_hole()
     try:
@@ -423,7 +446,7 @@ def half_open(_world: World, host: Host, _rng: random.Random, _hold: float) -> I
         host.proxy.restore_flow()
 
 
-@fault("half-open connections, and a child killed", "network", 2, (0.5, 3), silences=True)
+@fault("half-open connections, and a child killed", "network", (0.5, 3), silences=True, cards=2)
 def half_open_kill(world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
     """Its armed waits live on at Redis, and take jobs for nobody."""
     host.proxy.black_hole()
@@ -434,7 +457,7 @@ def half_open_kill(world: World, host: Host, rng: random.Random, _hold: float) -
         host.proxy.restore_flow()
 
 
-@fault("half-open connections, and a whole tree killed", "network", 1.5, (2, 6), silences=True, ends_all=True)
+@fault("half-open connections, and a whole tree killed", "network", (2, 6), silences=True, ends_all=True)
 def half_open_kill_tree(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     host.proxy.black_hole()
     try:
@@ -444,7 +467,7 @@ def half_open_kill_tree(_world: World, host: Host, _rng: random.Random, _hold: f
         host.proxy.restore_flow()
 
 
-@fault("connections refused", "network", 2, (0.5, 8), silences=True)
+@fault("connections refused", "network", (0.5, 8), silences=True)
 def refuse(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     host.proxy.refuse()
     try:
@@ -453,7 +476,7 @@ def refuse(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iter
         host.proxy.allow()
 
 
-@fault("latency of 1 to 500 ms", "network", 3, (1, 5), silences=True)
+@fault("latency of 1 to 500 ms", "network", (1, 5), silences=True)
 def latency(_world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
     host.proxy.delay(rng.choice((0.001, 0.005, 0.02, 0.1, 0.5)) / 2)  # in each direction
     try:
@@ -462,7 +485,7 @@ def latency(_world: World, host: Host, rng: random.Random, _hold: float) -> Iter
         host.proxy.delay(0)
 
 
-@fault("a partition", "network", 3, (1, 10), silences=True)
+@fault("a partition", "network", (1, 10), silences=True, masters=(2,))
 def partition(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     assert host.network
     host.network.pull()
@@ -475,7 +498,7 @@ def partition(_world: World, host: Host, _rng: random.Random, _hold: float) -> I
 # Redis
 
 
-@fault("Redis restarted", "redis", 4, (0.1, 2))
+@fault("Redis restarted", "all", (0.1, 2))
 def restart_redis(world: World, _host: None, _rng: random.Random, _hold: float) -> Iterator[bool]:
     world.server.stop()
     try:
@@ -484,8 +507,12 @@ def restart_redis(world: World, _host: None, _rng: random.Random, _hold: float) 
         world.server.start()
 
 
-@fault("Redis killed", "redis", 4, (0.1, 4))
+@fault("Redis killed", "all", (0.1, 4))
 def kill_redis(world: World, _host: None, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    yield from _killed_redis(world)
+
+
+def _killed_redis(world: World) -> Iterator[bool]:
     world.server.kill()
     try:
         yield True
@@ -493,8 +520,12 @@ def kill_redis(world: World, _host: None, _rng: random.Random, _hold: float) -> 
         world.server.start()
 
 
-@fault("Redis frozen", "redis", 4, (1, 10))
+@fault("Redis frozen", "all", (1, 5))
 def freeze_redis(world: World, _host: None, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    yield from _frozen_redis(world)
+
+
+def _frozen_redis(world: World) -> Iterator[bool]:
     world.server.pause()
     try:
         yield True
@@ -502,7 +533,23 @@ def freeze_redis(world: World, _host: None, _rng: random.Random, _hold: float) -
         world.server.resume()
 
 
-@fault("Redis slow", "redis", 3, (1, 3))
+@fault("Redis away for longer than a lease", "all", (6, 8))
+def lose_redis(world: World, _host: None, rng: random.Random, _hold: float) -> Iterator[bool]:
+    """Nobody can show a sign of life meanwhile, and nobody may be thought dead for that."""
+    yield from (_frozen_redis if rng.random() < 0.5 else _killed_redis)(world)
+
+
+@fault("the keepers of all masters frozen beyond the lease", "all", (7, 9), silences=True)
+def freeze_keepers(world: World, _host: None, _rng: random.Random, _hold: float) -> Iterator[bool]:
+    """Nobody declares anybody dead: each child has to see by itself that its lease is over."""
+    with ExitStack() as stack:
+        for host in world.hosts:
+            frozen = contextmanager(_frozen)(host, "keeper")
+            stack.enter_context(frozen)
+        yield True
+
+
+@fault("Redis slow", "all", (1, 3))
 def slow_redis(world: World, _host: None, rng: random.Random, hold: float) -> Iterator[bool]:
     """In gasps: it does nothing for a while, then a moment of work."""
     until = time.monotonic() + hold
@@ -512,7 +559,7 @@ def slow_redis(world: World, _host: None, rng: random.Random, hold: float) -> It
     yield True
 
 
-@fault("Redis out of memory", "redis", 3, (0.5, 3))
+@fault("Redis out of memory", "all", (0.5, 3))
 def redis_out_of_memory(world: World, _host: None, _rng: random.Random, _hold: float) -> Iterator[bool]:
     world.client.config_set("maxmemory", 1)
     try:
@@ -521,7 +568,7 @@ def redis_out_of_memory(world: World, _host: None, _rng: random.Random, _hold: f
         _insist(lambda: world.client.config_set("maxmemory", 0))
 
 
-@fault("Redis read-only", "redis", 3, (0.5, 3))
+@fault("Redis read-only", "all", (0.5, 3))
 def read_only_redis(world: World, _host: None, _rng: random.Random, _hold: float) -> Iterator[bool]:
     """A replica of nothing: it keeps what it has, and takes no writes."""
     world.client.execute_command("REPLICAOF", "127.0.0.1", "1")
@@ -551,7 +598,7 @@ def _is_refused(world: World, why: str) -> bool:
     return False
 
 
-@fault("the clock of Redis steps by an hour", "redis", 2, (2, 5))
+@fault("the clock of Redis steps by an hour", "all", (1, 3), cards=3, needs_valkey=True)
 def step_redis_clock(world: World, _host: None, rng: random.Random, _hold: float) -> Iterator[bool]:
     assert world.clock
     by = rng.choice((-3600, 3600))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from faults.world import World
 
 #: a flood keeps so many jobs in the queues
-MOST_WAITING = 400
+MOST_WAITING = 800
 _DOOMED = 99
 
 
@@ -52,6 +52,8 @@ class Generator:
         self._random = random.Random(f"{seed} jobs")
         self._client = world.server.client()
         self._over = threading.Event()
+        #: while set, there are only trickles
+        self.hushed = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="generator")
         #: number of a job -> what became of its push
@@ -87,17 +89,17 @@ class Generator:
     def _run(self) -> None:
         try:
             while not self._over.is_set():
-                self._flood() if self._random.random() < 0.6 else self._trickle()
+                self._flood() if self._random.random() < 0.6 and not self.hushed.is_set() else self._trickle()
         except BaseException as error:  # noqa: BLE001 - handed to the harness's main thread
             self.error = error
 
     def _flood(self) -> None:
         until = time.monotonic() + self._random.uniform(1, 4)
-        while time.monotonic() < until and not self._over.is_set():
+        while time.monotonic() < until and not self._over.is_set() and not self.hushed.is_set():
             if self._waiting() > MOST_WAITING:
                 self._over.wait(0.02)
             else:
-                self._push_some(self._random.randint(20, 80))
+                self._push_some(self._random.randint(50, 150))
 
     def _trickle(self) -> None:
         until = time.monotonic() + self._random.uniform(1, 3)
@@ -129,20 +131,25 @@ class Generator:
             return self.count
 
     def _plan(self, number: int) -> Plan:
-        draw, seconds = self._random.random(), 0.0
-        if draw < 0.006:
-            seconds = self._random.uniform(1, 5)
-        elif draw < 0.02:
-            seconds = self._random.uniform(0.2, 1)
-        elif draw < 0.06:
-            seconds = self._random.uniform(0, 0.2)
+        seconds = self._seconds()
         draw = self._random.random()
-        if draw < 0.0008:
+        if draw < 0.0003:
             return Plan(self._random.uniform(1.2, 2.5), how="gil")
-        if draw < 0.002:
+        if draw < 0.001:
             self.doomed.add(number)
             return Plan(seconds, failures=_DOOMED)
-        return Plan(seconds, failures=self._random.randint(1, 2) if draw < 0.05 else 0)
+        # a long one may fail where its owner was declared dead meanwhile
+        fails = draw < (0.4 if seconds > 0.2 else 0.03)
+        return Plan(seconds, failures=self._random.randint(1, 2) if fails else 0)
+
+    def _seconds(self) -> float:
+        """How long a job takes: most do nothing, so that there are many."""
+        draw = self._random.random()
+        if draw < 0.0025:
+            return self._random.uniform(1, 5)
+        if draw < 0.008:
+            return self._random.uniform(0.2, 1)
+        return self._random.uniform(0, 0.2) if draw < 0.02 else 0.0
 
     def _job(self, number: int, plan: Plan, queue: str) -> dict[str, Any]:
         retry = 1 if plan.failures == _DOOMED else 25

@@ -6,9 +6,7 @@ import random
 import signal
 import sys
 import time
-from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -16,9 +14,11 @@ from support.waiting import wait_until
 
 from faults import faults
 from faults import world as worlds
+from faults.census import Census
 from faults.checker import Checker, Verdict, merge
 from faults.generator import Generator
-from faults.nemesis import Nemesis
+from faults.nemesis import ROUNDS, Nemesis, is_valkey
+from faults.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,21 +52,6 @@ return {working, waiting}
 FAR_SECONDS = 60.0
 
 
-@dataclass
-class Report:
-    """What came out of some rounds."""
-
-    seed: int
-    seconds: float = 0
-    verdict: Verdict = field(default_factory=Verdict)
-    #: kind of fault -> how often it was done, and worked
-    faults: Counter[str] = field(default_factory=Counter)
-    missed: Counter[str] = field(default_factory=Counter)
-    left_out: dict[str, str] = field(default_factory=dict)
-    #: the first violation: seconds since the start
-    caught_after: float | None = None
-
-
 def end_in_order() -> None:
     """Let SIGTERM end the harness like Ctrl-C: everything is cleared up."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -83,18 +68,17 @@ def run(
     tell: Callable[[str], None] = print,
 ) -> Report:
     """Attack for so many seconds of storm; the calms come on top."""
-    report = Report(seed)
+    report = Report([seed])
     began = time.monotonic()
-    stormed, number = 0.0, 0
-    while stormed < seconds:
-        storm = min(round_seconds, seconds - stormed)
-        verdict = _round(report, seed * 1000 + number, storm, package, only, tell)
+    while report.storm_seconds < seconds:
+        storm = min(round_seconds, seconds - report.storm_seconds)
+        verdict = _round(report, seed * ROUNDS + report.rounds, storm, package, only, tell)
         report.verdict = merge([report.verdict, verdict])
-        stormed, number = stormed + storm, number + 1
+        report.storm_seconds, report.rounds = report.storm_seconds + storm, report.rounds + 1
         if verdict.violations and report.caught_after is None:
             report.caught_after = time.monotonic() - began
-            if stop_at_first:
-                break
+        if verdict.violations and stop_at_first:
+            break
     report.seconds = time.monotonic() - began
     return report
 
@@ -102,7 +86,7 @@ def run(
 def _round(
     report: Report, seed: int, storm: float, package: Path | None, only: Sequence[str], tell: Callable[[str], None]
 ) -> Verdict:
-    with worlds.make(package, valkey=seed % 2 == 1) as world:
+    with worlds.make(package, valkey=is_valkey(seed)) as world:
         report.left_out = world.left_out
         verdict = _attack(world, seed, storm, only)
         for deed in world.deeds:
@@ -125,48 +109,64 @@ def _attack(world: World, seed: int, storm: float, only: Sequence[str]) -> Verdi
     for host in world.hosts:
         host.daemon.wait_ready(seconds=30)
     generator = world.generator = Generator(world, seed)
+    census = world.census = Census(world)
     nemesis = Nemesis(world, seed, only)
     world.watch()
+    census.start()
     generator.start()
     nemesis.start()
-    until = time.monotonic() + storm
+    try:
+        _last(storm, nemesis, generator)
+        stuck = recover(world)
+        _cut_last(world)
+        stuck += calm(world)
+    finally:
+        census.stop()
+    verdict = Checker(world).judge()
+    verdict.violations[:0] = stuck
+    return verdict
+
+
+def _last(seconds: float, nemesis: Nemesis, generator: Generator) -> None:
+    """Let the storm last, and end it."""
+    until = time.monotonic() + seconds
     try:
         while time.monotonic() < until and not nemesis.has_failed and generator.error is None:
             time.sleep(0.1)
     finally:
         try:
             nemesis.stop()
-            _cut_last(world)
         finally:
             generator.stop()
-    stuck = calm(world)
-    verdict = Checker(world).judge()
-    verdict.violations[:0] = stuck
-    return verdict
 
 
-def _cut_last(world: World) -> None:
-    """What is left behind now is not found by chance, with the next fault."""
-    for host in world.hosts:
-        faults.do(world, "cut after a fetch ran", host, random.Random(0), 0, lambda _: None)
-
-
-def calm(world: World) -> list[str]:
-    """After the storm: wait until nothing is left that could run; return what does not come to an end."""
-    found = []
+def recover(world: World) -> list[str]:
+    """After the storm: wait until all trees are whole again; return what does not come to be."""
     for host in world.hosts:
         _renew(host)
     try:
         for host in world.hosts:
             host.daemon.wait_ready(seconds=40)
     except AssertionError as error:
-        found.append(f"no recovery: {error}")
+        return [f"no recovery: {error}"]
+    return []
+
+
+def _cut_last(world: World) -> None:
+    """What is left behind now is not found by chance, with the next fault."""
+    for host in world.hosts:
+        faults.do(world, "cut after a fetch ran", host, random.Random(host.number), 0, lambda _: None)
+
+
+def calm(world: World) -> list[str]:
+    """Wait until nothing is left that could run; return what does not come to an end."""
     for host in world.hosts:
         world.generator.probe(host.queue, PROBES)
     waits: list[tuple[Callable[[], Any], float, str]] = [
         (lambda: not _left(world)[0], STRANDED_SECONDS, "working lists are empty"),
         (lambda: not any(_left(world)), CALM_SECONDS, "nothing is left that could run"),
     ]
+    found = []
     for look, seconds, what in waits:
         try:
             wait_until(look, seconds, what, poll=0.1)
@@ -193,24 +193,3 @@ def _left(world: World) -> tuple[list[Any], list[Any]]:
     except redis.ConnectionError:
         return ["Redis does not answer"], []
     return working, waiting
-
-
-def table(report: Report) -> str:
-    """Return the figures as the table of docs/reliability.md."""
-    verdict = report.verdict
-    lines = ["", "| fault | times | jobs run again |", "|---|---|---|"]
-    for kind, times in sorted(report.faults.items()):
-        lines.append(f"| {kind} | {times} | {verdict.again[kind]} |")
-    lines += [
-        "",
-        (
-            f"seed {report.seed}, {report.seconds:.0f} s in all: {verdict.accepted} jobs accepted, "
-            f"{verdict.doubtful} pushes in doubt, {verdict.refused} refused; {verdict.runs} runs, "
-            f"{verdict.ended} jobs ended, {verdict.failed} failures, {sum(verdict.again.values())} run again with a "
-            f"cause, {verdict.overlaps} of these while a cut-off owner ran on, {verdict.poisoned} taken for "
-            f"poisonous; {len(verdict.violations)} violations"
-        ),
-    ]
-    lines += [f"left out: {what}: {why}" for what, why in report.left_out.items()]
-    lines += [f"missed: {kind}: {times}" for kind, times in sorted(report.missed.items())]
-    return "\n".join(lines)

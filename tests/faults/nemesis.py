@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from faults.faults import CATALOGUE, Fault, do
+from faults.world import MASTERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
     from faults.world import World
 
 #: between two faults of one front
-PAUSE_SECONDS = {"host": (0.3, 3.0), "network": (0.3, 3.0), "redis": (1.0, 8.0)}
+PAUSE_SECONDS = (0.3, 2.0)
+#: a run with the seed 7 has the rounds 7000, 7001, …
+ROUNDS = 1000
+#: a round begins so many cards after the one before it: about as many as a front gets through in a minute
+ROUND_CARDS = 12
 
 
 @dataclass(frozen=True)
@@ -35,33 +40,47 @@ class Step:
     seed: int
 
 
-def schedule(seed: int, front: str, kinds: Sequence[Fault], hosts: Sequence[int]) -> Iterator[Step]:
-    """Draw the steps of a front, without end."""
+def schedule(seed: int, front: str, kinds: Sequence[Fault], masters: Sequence[int]) -> Iterator[Step]:
+    """Yield the steps of a front, without end."""
     rng = random.Random(f"{seed} {front}")
-    weights = [kind.weight for kind in kinds]
-    while True:
-        kind = rng.choices(kinds, weights)[0]
-        host = rng.choice(hosts) if hosts else None
-        yield Step(
-            rng.uniform(*PAUSE_SECONDS[kind.scope]), kind.kind, host, rng.uniform(*kind.hold), rng.getrandbits(32)
-        )
+    for kind in deal(seed, front, kinds):
+        able = [number for number in masters if number in kind.masters]
+        host = rng.choice(able) if able else None
+        yield Step(rng.uniform(*PAUSE_SECONDS), kind.kind, host, rng.uniform(*kind.hold), rng.getrandbits(32))
+
+
+def deal(seed: int, front: str, kinds: Sequence[Fault]) -> Iterator[Fault]:
+    """Deal kinds from packs, each shuffled anew, which the rounds of a run use up one after the other.
+
+    So the rare kinds come as often as they should, and yet a seed alone says what comes when.
+    """
+    run, number = divmod(seed, ROUNDS)
+    cards = [kind for kind in kinds for _ in range(kind.cards)]
+    packs = (random.Random(f"{run} {front} {pack}").sample(cards, len(cards)) for pack in itertools.count())
+    return itertools.islice(itertools.chain.from_iterable(packs), number * ROUND_CARDS, None)
 
 
 def fronts(seed: int, only: Sequence[str] = ()) -> dict[str, Iterator[Step]]:
-    """Return the schedules of all fronts: one for each master, one for the network, one for Redis."""
-    chosen = [f for f in CATALOGUE.values() if not only or f.kind in only]
-    by_scope = {scope: [f for f in chosen if f.scope == scope] for scope in ("host", "network", "redis")}
-    found = {f"host {n}": schedule(seed, f"host {n}", by_scope["host"], [n]) for n in range(3) if by_scope["host"]}
+    """Return the schedules of all fronts: one for each master, one for the network, one for Redis and all masters."""
+    chosen = [f for f in CATALOGUE.values() if (f.kind in only or not only) and (is_valkey(seed) or not f.needs_valkey)]
+    by_scope = {scope: [f for f in chosen if f.scope == scope] for scope in ("host", "network", "all")}
+    masters = {f"host {number}": [number] for number in range(MASTERS)} if by_scope["host"] else {}
+    found = {front: schedule(seed, front, by_scope["host"], number) for front, number in masters.items()}
     if by_scope["network"]:
-        found["network"] = schedule(seed, "network", by_scope["network"], range(3))
+        found["network"] = schedule(seed, "network", by_scope["network"], range(MASTERS))
     # an outage begins every watch anew: without a round free of them hardly a lease would ever pass
-    if by_scope["redis"] and (only or has_outages(seed)):
-        found["redis"] = schedule(seed, "redis", by_scope["redis"], [])
+    if by_scope["all"] and (only or has_outages(seed)):
+        found["all"] = schedule(seed, "all", by_scope["all"], [])
     return found
 
 
+def is_valkey(seed: int) -> bool:
+    """Whether the server of a round is Valkey, whose clock can be set."""
+    return seed % 2 == 1
+
+
 def has_outages(seed: int) -> bool:
-    """Whether faults are done to Redis; as often where it is Valkey, which the parity of a seed decides."""
+    """Whether faults are done to Redis; as often where it is Valkey."""
     return (seed // 2 + seed) % 2 == 1
 
 

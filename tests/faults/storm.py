@@ -21,6 +21,7 @@ from support.waiting import wait_until
 
 from faults import diary, harness
 from faults import world as worlds
+from faults.census import Census
 from faults.checker import Checker, Verdict
 from faults.diary import Kind
 from faults.generator import Generator, Plan
@@ -85,6 +86,7 @@ def run(kills: int, seed: int) -> Figures:
         )
         host.daemon.start().wait_ready(seconds=30)
         load = world.generator = Load(world, seed)
+        world.census = Census(world)  # takes no part: it would be a load, too
         load.start()
         began = time.monotonic()
         time.sleep(QUIET_SECONDS)  # the measure of comparison
@@ -92,7 +94,7 @@ def run(kills: int, seed: int) -> Figures:
         _storm(world, host, random.Random(seed), kills, figures)
         over = time.monotonic()
         load.stop()
-        stuck = harness.calm(world)
+        stuck = [*harness.recover(world), *harness.calm(world)]
         figures.verdict = Checker(world).judge()
         figures.verdict.violations[:0] = stuck
         ends = [line.at for line in diary.read(world.folder) if line.kind is Kind.END]

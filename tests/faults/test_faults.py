@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.tools import tool
 
-from faults import bugs, harness, nemesis
+from faults import bugs, harness, nemesis, report
 from faults.faults import CATALOGUE
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ def test_no_fault_breaks_a_promise() -> None:
     if shutil.which("faketime") is None:
         tool("faketime", "faketime")
 
-    report = harness.run(SEED, SECONDS, round_seconds=SECONDS / 2)
+    done = harness.run(SEED, SECONDS, round_seconds=SECONDS / 2)
 
-    print(harness.table(report))
-    assert report.verdict.violations == []
-    assert report.verdict.accepted > 1000
-    assert sum(report.faults.values()) > SECONDS / 4
+    print(report.table(done))
+    assert done.verdict.violations == []
+    assert done.verdict.accepted > 1000
+    assert sum(done.faults.values()) > SECONDS / 4
 
 
 @pytest.mark.integration

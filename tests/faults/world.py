@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import redis
     from typing_extensions import Self
 
+MASTERS = 3
 LEASE_SECONDS = 5.0
 STOP_SECONDS = 1.0
 CHILDREN = 2
@@ -106,6 +107,7 @@ class World:
     deeds: list[Deed] = field(default_factory=list)
     clock: ServerClock | None = None
     generator: Any = None
+    census: Any = None
     #: what this machine does not let us do, and why
     left_out: dict[str, str] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
@@ -163,7 +165,7 @@ def make(package: Path | None = None, *, fsync: str = "always", valkey: bool = F
         world.clock = server.clock = world.attempt("clock of Redis", lambda: ServerClock(folder / "redis-time"))
     world.keep(server)
     world.client = server.client()
-    for number in range(3):
+    for number in range(MASTERS):
         world.hosts.append(_make_host(world, number, package))
     return world
 
