@@ -80,11 +80,10 @@ class Generator:
         self.hogs.add(number)
         self._push([self._job(number, Plan(how="hog"), queue)], [number], queue)
 
-    def probe(self, queue: str, count: int) -> list[int]:
-        """Push jobs to see whether somebody serves a queue."""
+    def probe(self, queue: str, count: int, seconds: float = 0.05) -> None:
+        """Push jobs that all take as long to one queue."""
         numbers = [self._number() for _ in range(count)]
-        self._push([self._job(n, Plan(0.05), queue) for n in numbers], numbers, queue)
-        return numbers
+        self._push([self._job(n, Plan(seconds), queue) for n in numbers], numbers, queue)
 
     def _run(self) -> None:
         try:

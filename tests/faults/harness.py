@@ -103,11 +103,16 @@ def _round(
         return verdict
 
 
-def _attack(world: World, seed: int, storm: float, only: Sequence[str]) -> Verdict:
+def boot(world: World) -> None:
+    """Start all masters, and wait for their children."""
     for host in world.hosts:
         host.daemon.start()
     for host in world.hosts:
         host.daemon.wait_ready(seconds=30)
+
+
+def _attack(world: World, seed: int, storm: float, only: Sequence[str]) -> Verdict:
+    boot(world)
     generator = world.generator = Generator(world, seed)
     census = world.census = Census(world)
     nemesis = Nemesis(world, seed, only)
