@@ -54,13 +54,19 @@ test-systemd: $(dev_ready)  ## services on a real systemd, in a container; as ro
 
 SECONDS ?= 180
 SEED ?=
-.PHONY: faults faults-bugs faults-storm
-faults: $(dev_ready)  ## the fault harness: SECONDS= of storm, SEED= to repeat a run
-	PYTHONPATH=tests $(bin)/python -m faults --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+REPORT ?=
+REPORTS ?=
+.PHONY: faults faults-report faults-bugs faults-storm faults-outage
+faults: $(dev_ready)  ## the fault harness: SECONDS= of storm, SEED= to repeat a run, REPORT= a file for its figures
+	PYTHONPATH=tests $(bin)/python -m faults --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT))
+faults-report: $(dev_ready)  ## one table of several runs: REPORTS= their files
+	PYTHONPATH=tests $(bin)/python -m faults.report $(REPORTS)
 faults-bugs: $(dev_ready)  ## the harness against planted bugs: each must be caught (an hour)
 	PYTHONPATH=tests $(bin)/python -m faults.bugs
 faults-storm: $(dev_ready)  ## a thousand children killed under full load
 	PYTHONPATH=tests $(bin)/python -m faults.storm
+faults-outage: $(dev_ready)  ## Redis away for ten leases, with jobs running on two hosts
+	PYTHONPATH=tests $(bin)/python -m faults.outage
 
 .PHONY: bench bench-quick
 bench: $(dev_ready)  ## all benchmarks, the peers beside us, three rounds (an hour); installs the peers in .bench/

@@ -229,7 +229,7 @@ def hunt(name: str, seed: int, seconds: float = MOST_SECONDS) -> Report:
 
 
 def _quiet(line: str) -> None:
-    print(f"    {line[:600]}", flush=True)
+    print(f"    {line[:6000]}", flush=True)
 
 
 def main() -> int:

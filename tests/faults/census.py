@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     from faults.world import Deed, World
 
 LOOK_SECONDS = 0.2
-#: from the look at its lease to the first line of a job, on a busy machine
-START_SECONDS = 0.5
-#: what came with a reply that was lost, to a process that lives: it looks at once, and again 10 s later
-UNKNOWN_SECONDS = 14.0
+#: from the look at its lease to the first line of a job: another one may keep the GIL in between, or files be short
+START_SECONDS = 3.5
+#: what came with a reply that was lost, to a process that lives: it looks at once, and again 10 s later, as commands
+#: may arrive late; they do not where nothing but a cut has happened for a while
+UNKNOWN_SECONDS, UNKNOWN_IN_PEACE_SECONDS, PEACE_SECONDS = 14.0, 5.0, 15.0
 #: between two beats of a keeper that can beat
 BEAT_SECONDS = 3.0
 #: a frozen process may have looked at its lease just before
 _FREEZES = ("a child frozen beyond its lease", "a whole tree frozen beyond its lease")
+_LAST_CUT = "cut after a fetch ran"
 # One script, so that a job that moves between two reads is not seen twice.  Returns jobs that stand in two places,
 # (working list, job) in pairs, and (identity, beat) in pairs.
 _LOOK = """
@@ -141,8 +143,10 @@ class Census:
         for number, of_job in runs.items():
             for run in of_job:
                 yield from self._started_late(number, run, of_process[run.start.pid], deeds)
+        hosts = {run.start.pid: run.start.host for of_job in runs.values() for run in of_job}
         for (identity, number), holding in self._holdings.items():
-            yield from self._held_unknown(identity, number, holding, runs.get(number, ()))
+            touched = [deed for deed in deeds if deed.host in (None, hosts.get(_pid(identity)))]
+            yield from self._held_unknown(identity, number, holding, runs.get(number, ()), touched)
 
     def _started_late(self, number: int, run: Run, beats: Sequence[float], deeds: Sequence[Deed]) -> Iterator[str]:
         at = run.start.at
@@ -159,16 +163,18 @@ class Census:
             f"{at - beats[seen - 1]:.2f} s after the last sign of life"
         )
 
-    def _held_unknown(self, identity: bytes, number: int, holding: Holding, runs: Sequence[Run]) -> Iterator[str]:
+    def _held_unknown(
+        self, identity: bytes, number: int, holding: Holding, runs: Sequence[Run], deeds: Sequence[Deed]
+    ) -> Iterator[str]:
         pid = _pid(identity)
-        since = self._alive_since(identity, holding)
-        if holding.last - since < UNKNOWN_SECONDS:
+        seconds = holding.last - self._alive_since(identity, holding)
+        if seconds < (UNKNOWN_IN_PEACE_SECONDS if _was_peaceful(holding, deeds) else UNKNOWN_SECONDS):
             return
         if any(run.start.pid == pid and run.start.at <= holding.last for run in runs):
             return
         yield (
             f"unknown: job {number} stood in a working list of {identity.decode()}, which lived, "
-            f"for {holding.last - since:.1f} s and was not started"
+            f"for {seconds:.1f} s and was not started"
         )
 
     def _alive_since(self, identity: bytes, holding: Holding) -> float:
@@ -180,6 +186,13 @@ class Census:
             if later - earlier > BEAT_SECONDS:
                 since = later
         return since
+
+
+def _was_peaceful(holding: Holding, deeds: Sequence[Deed]) -> bool:
+    return not any(
+        deed.began <= holding.last and deed.over >= holding.first - PEACE_SECONDS and deed.kind != _LAST_CUT
+        for deed in deeds
+    )
 
 
 def _pairs(flat: list[bytes]) -> Iterator[tuple[bytes, bytes]]:

@@ -214,8 +214,7 @@ def _frozen(host: Host, role: str) -> Iterator[bool]:
     try:
         yield bool(look)
     finally:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
+        _send(pid, signal.SIGCONT)
 
 
 @fault("a child frozen beyond its lease", "host", (6, 8))
@@ -245,14 +244,19 @@ def freeze_keeper_long(_world: World, host: Host, _rng: random.Random, _hold: fl
 
 @fault("a whole tree frozen beyond its lease", "host", (7, 10), silences=True, cards=2)
 def freeze_tree(_world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
-    pids = list(host.daemon.pids().values())
-    host.daemon.kill_all(signal.SIGSTOP)
+    tree = sorted(host.daemon.processes(), key=lambda process: process.start)
     try:
-        yield bool(pids)
+        for process in tree:
+            _send(process.pid, signal.SIGSTOP)
+        yield bool(tree)
     finally:
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        for process in tree:  # these alone, and all of them: who comes meanwhile was not frozen
+            _send(process.pid, signal.SIGCONT)
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 @fault("quiet, then resume", "host", (0.3, 2))
@@ -392,8 +396,8 @@ def _cut(host: Host, what: Matches, when: str, times: int) -> Iterator[bool]:
 
 
 @fault("cut after a fetch ran", "network", (0, 1), cards=3)
-def cut_after_fetch(world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
-    cut = host.proxy.cut_after(_is_fetch, rng.randint(1, 3))
+def cut_after_fetch(world: World, host: Host, _rng: random.Random, hold: float) -> Iterator[bool]:
+    cut = host.proxy.cut_after(_is_fetch, 1 + int(3 * hold))
     try:
         world.generator.probe(host.queue, FETCHED)  # too many to be brought by waits
         yield cut.done.wait(6)
@@ -539,7 +543,7 @@ def lose_redis(world: World, _host: None, rng: random.Random, _hold: float) -> I
     yield from (_frozen_redis if rng.random() < 0.5 else _killed_redis)(world)
 
 
-@fault("the keepers of all masters frozen beyond the lease", "all", (7, 9), silences=True)
+@fault("the keepers of all masters frozen beyond the lease", "all", (10, 12), silences=True)
 def freeze_keepers(world: World, _host: None, _rng: random.Random, _hold: float) -> Iterator[bool]:
     """Nobody declares anybody dead: each child has to see by itself that its lease is over."""
     with ExitStack() as stack:

@@ -122,7 +122,7 @@ def _attack(world: World, seed: int, storm: float, only: Sequence[str]) -> Verdi
     nemesis.start()
     try:
         _last(storm, nemesis, generator)
-        stuck = recover(world)
+        stuck = [*recover(world), *calm(world)]
         _cut_last(world)
         stuck += calm(world)
     finally:
@@ -158,9 +158,9 @@ def recover(world: World) -> list[str]:
 
 
 def _cut_last(world: World) -> None:
-    """What is left behind now is not found by chance, with the next fault."""
+    """What is left behind now is not found by chance, with the next fault: it can be judged by a short time."""
     for host in world.hosts:
-        faults.do(world, "cut after a fetch ran", host, random.Random(host.number), 0, lambda _: None)
+        faults.do(world, "cut after a fetch ran", host, random.Random(0), 0, lambda _: None)
 
 
 def calm(world: World) -> list[str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 from support.tools import tool
 
-from faults import bugs, harness, nemesis, report
+from faults import bugs, harness, nemesis, outage, report
+from faults.checker import Verdict
 from faults.faults import CATALOGUE
 
 if TYPE_CHECKING:
@@ -37,6 +40,16 @@ def test_no_fault_breaks_a_promise() -> None:
 
 
 @pytest.mark.integration
+def test_no_live_job_runs_twice_because_redis_was_away_for_leases() -> None:
+    """`make faults-outage` has ten leases of it, in three ways."""
+    done = outage.run("frozen", leases=1.5, seed=SEED)
+
+    assert done.verdict.violations == []
+    assert done.ended_meanwhile == done.jobs / 2
+    assert done.again == done.verdict.again["SIGKILL of a child"] > 0
+
+
+@pytest.mark.integration
 @pytest.mark.timeout(300)
 def test_a_planted_bug_is_caught() -> None:
     """One of `faults/bugs.py`, which hunts all of them by hand."""
@@ -54,6 +67,37 @@ def test_a_bug_can_still_be_planted(name: str, tmp_path: Path) -> None:
 def test_a_seed_repeats_its_schedule_of_faults() -> None:
     assert nemesis.show(7, steps=50) == nemesis.show(7, steps=50)
     assert nemesis.show(7, steps=50) != nemesis.show(8, steps=50)
+
+
+@pytest.mark.unit
+def test_two_hours_in_parts_have_each_kind_of_fault_often_enough() -> None:
+    """As far as a front gets in a minute; what misses is not counted here."""
+    drawn = Counter(
+        step.kind
+        for run in range(101, 113)
+        for number in range(10)
+        for steps in nemesis.fronts(run * nemesis.ROUNDS + number).values()
+        for step in itertools.islice(steps, nemesis.ROUND_CARDS)
+    )
+
+    assert set(drawn) == set(CATALOGUE)
+    assert min(drawn.values()) > 60
+
+
+@pytest.mark.unit
+def test_reports_of_parts_add_up(tmp_path: Path) -> None:
+    verdict = Verdict(["lost: job 1"], accepted=5, again=Counter({"Redis killed": 1}))
+    for seed in (1, 2):
+        part = report.Report([seed], 3, 180, 200, verdict, Counter({"Redis killed": 4}), Counter({"a partition: x": 1}))
+        part.write(tmp_path / f"{seed}.json")
+
+    whole = report.total([report.read(tmp_path / "1.json"), report.read(tmp_path / "2.json")])
+
+    assert (whole.seeds, whole.rounds, whole.storm_seconds, whole.seconds) == ([1, 2], 6, 360, 400)
+    assert (whole.faults["Redis killed"], whole.verdict.again["Redis killed"]) == (8, 2)
+    assert (whole.verdict.accepted, len(whole.verdict.violations)) == (10, 2)
+    assert "| Redis killed | 8 | 2 |" in report.table(whole)
+    assert "missed: a partition: x: 2" in report.table(whole)
 
 
 @pytest.mark.unit
