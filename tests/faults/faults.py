@@ -34,6 +34,8 @@ SILENCE_SECONDS = 3.0
 KEEPER_BOOT_SECONDS = 2.0
 #: jobs in a queue that has to be fetched from
 FETCHED = 40
+#: jobs that give each child of a master something in hand
+IN_HAND = 6
 _SPIN = "while True: pass"
 
 
@@ -434,6 +436,7 @@ def cut_before_settle(_world: World, host: Host, rng: random.Random, _hold: floa
 def cut_restore(world: World, host: Host, rng: random.Random, _hold: float) -> Iterator[bool]:
     order = rng.choice((host.proxy.cut_after, host.proxy.cut_before))
     cut = order(_is_restore, rng.randint(1, 2))
+    world.generator.probe(host.queue, IN_HAND, 0.5)
     try:
         _kill(world, host, _child(rng), signal.SIGKILL)
         yield cut.done.wait(6)
@@ -608,7 +611,15 @@ def step_redis_clock(world: World, _host: None, rng: random.Random, _hold: float
     by = rng.choice((-3600, 3600))
     world.clock.step(by)
     try:
-        wait_until(lambda: abs(world.client.time()[0] - time.time() - by) < 60, 5, "its clock has stepped")
+        wait_until(lambda: _is_ahead(world, by), 5, "its clock has stepped")
         yield True
     finally:
         world.clock.step(0)
+        # it looks at the file once a second; a pause of clients that began before would last for an hour
+        wait_until(lambda: _is_ahead(world, 0), 20, "its clock is right again")
+
+
+def _is_ahead(world: World, seconds: float) -> bool:
+    with suppress(redis.RedisError):
+        return bool(abs(world.client.time()[0] - time.time() - seconds) < 60)
+    return False
