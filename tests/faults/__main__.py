@@ -33,11 +33,10 @@ def main() -> int:
         package=given.package,
         only=given.only,
         round_seconds=given.round,
+        keep=lambda figures: figures.write(given.report) if given.report else None,
         tell=lambda line: print(line, flush=True),
     )
     print(report.table(done))
-    if given.report:
-        done.write(given.report)
     return 1 if done.verdict.violations else 0
 
 

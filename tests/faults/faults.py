@@ -563,6 +563,7 @@ def slow_redis(world: World, _host: None, rng: random.Random, hold: float) -> It
     while time.monotonic() < until:
         world.client.execute_command("CLIENT", "PAUSE", rng.randint(50, 400), "ALL")
         pause(0.05)
+    world.client.execute_command("CLIENT", "UNPAUSE")
     yield True
 
 

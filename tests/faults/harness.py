@@ -65,9 +65,10 @@ def run(
     only: Sequence[str] = (),
     round_seconds: float = ROUND_SECONDS,
     stop_at_first: bool = False,
+    keep: Callable[[Report], object] = lambda _: None,
     tell: Callable[[str], None] = print,
 ) -> Report:
-    """Attack for so many seconds of storm; the calms come on top."""
+    """Attack for so many seconds of storm; the calms come on top.  ``keep`` gets the figures after each round."""
     report = Report([seed])
     began = time.monotonic()
     while report.storm_seconds < seconds:
@@ -77,9 +78,10 @@ def run(
         report.storm_seconds, report.rounds = report.storm_seconds + storm, report.rounds + 1
         if verdict.violations and report.caught_after is None:
             report.caught_after = time.monotonic() - began
+        report.seconds = time.monotonic() - began
+        keep(report)
         if verdict.violations and stop_at_first:
             break
-    report.seconds = time.monotonic() - began
     return report
 
 
