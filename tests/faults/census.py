@@ -13,7 +13,7 @@ import time
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import redis
 
@@ -68,6 +68,18 @@ return {doubles, held, beats}
 """
 
 
+class Look(NamedTuple):
+    """One look that was answered."""
+
+    before: float
+    after: float
+    #: pids of the processes that had shown a sign of life
+    listed: frozenset[int]
+
+
+_NONE = Look(0, 0, frozenset())
+
+
 @dataclass
 class Holding:
     """A job in a working list: when it was seen there first and last."""
@@ -83,8 +95,7 @@ class Census:
         self._world = world
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="census")
-        #: instants before and after each look that was answered
-        self._looks: list[tuple[float, float]] = []
+        self._looks: list[Look] = []
         self._doubles: list[str] = []
         #: identity -> when each beat of it was seen first
         self._beats: dict[bytes, list[float]] = defaultdict(list)
@@ -121,7 +132,7 @@ class Census:
         except redis.RedisError:
             return  # that it is away is one of the faults
         now = time.monotonic()
-        self._looks.append((before, now))
+        self._looks.append(Look(before, now, frozenset(_pid(identity) for identity, _ in _pairs(beats))))
         self._doubles += [double.decode() for double in doubles[:5]]
         for identity, beat in _pairs(beats):
             if self._last_beat.get(identity) != beat:
@@ -150,10 +161,11 @@ class Census:
 
     def _started_late(self, number: int, run: Run, beats: Sequence[float], deeds: Sequence[Deed]) -> Iterator[str]:
         at = run.start.at
-        look = bisect_left(self._looks, (at, at))
-        if look == len(self._looks):
-            return
-        seen = bisect_right(beats, self._looks[look][1])
+        number_of_look = bisect_left(self._looks, at, key=_before)
+        look = self._looks[number_of_look] if number_of_look < len(self._looks) else _NONE
+        if run.start.pid not in look.listed:
+            return  # its last sign of life may have gone before it was seen
+        seen = bisect_right(beats, look.after)
         if not seen or at <= beats[seen - 1] + LEASE_SECONDS + START_SECONDS:
             return
         if any(d.kind in _FREEZES and d.host == run.start.host and d.began <= at <= d.over + 1 for d in deeds):
@@ -186,6 +198,10 @@ class Census:
             if later - earlier > BEAT_SECONDS:
                 since = later
         return since
+
+
+def _before(look: Look) -> float:
+    return look.before
 
 
 def _was_peaceful(holding: Holding, deeds: Sequence[Deed]) -> bool:
