@@ -7,9 +7,11 @@ the product: a copy is edited, and the masters run the copy.
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -245,9 +247,10 @@ def main() -> int:
         print(f"{name} ...", flush=True)
         report = hunt(name, given.seed, given.seconds)
         caught = report.caught_after
-        first = report.verdict.violations[0].splitlines()[0][:120] if report.verdict.violations else ""
         missed += caught is None
-        print(f"| {name} | {'missed' if caught is None else f'{caught:.0f} s'} | {given.seed} | {first} |", flush=True)
+        by = Counter(re.split(r"[:\d]", violation)[0].strip() for violation in report.verdict.violations)
+        told = ", ".join(f"{kind} ({times})" for kind, times in by.items())
+        print(f"| {name} | {'missed' if caught is None else f'{caught:.0f} s'} | {given.seed} | {told} |", flush=True)
     return missed
 
 
