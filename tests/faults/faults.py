@@ -407,7 +407,7 @@ def cut_after_fetch(world: World, host: Host, _rng: random.Random, hold: float) 
         host.proxy.drop_cuts()
 
 
-@fault("cut after a wait has brought a job", "network", (0, 1))
+@fault("cut after a wait has brought a job", "network", (0, 1), cards=2)
 def cut_after_wait(world: World, host: Host, _rng: random.Random, _hold: float) -> Iterator[bool]:
     """Nobody waits for jobs in a flood."""
     world.generator.hushed.set()

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from faults.world import World
 
-#: between two faults of one front
-PAUSE_SECONDS = (0.3, 2.0)
+#: between two faults of one front; an outage is long, and only half of the rounds have them
+PAUSE_SECONDS = {"host": (0.3, 2.0), "network": (0.3, 2.0), "all": (0.1, 1.0)}
 #: a run with the seed 7 has the rounds 7000, 7001, …
 ROUNDS = 1000
 #: a round begins so many cards after the one before it: about as many as a front gets through in a minute
@@ -46,7 +46,8 @@ def schedule(seed: int, front: str, kinds: Sequence[Fault], masters: Sequence[in
     for kind in deal(seed, front, kinds):
         able = [number for number in masters if number in kind.masters]
         host = rng.choice(able) if able else None
-        yield Step(rng.uniform(*PAUSE_SECONDS), kind.kind, host, rng.uniform(*kind.hold), rng.getrandbits(32))
+        wait = rng.uniform(*PAUSE_SECONDS[kind.scope])
+        yield Step(wait, kind.kind, host, rng.uniform(*kind.hold), rng.getrandbits(32))
 
 
 def deal(seed: int, front: str, kinds: Sequence[Fault]) -> Iterator[Fault]:
