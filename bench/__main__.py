@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 import time
 from pathlib import Path
@@ -31,12 +32,13 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "subjects", nargs="+", help=f"all, quick, prepare, report, or some of {', '.join(reports.SUBJECTS)}"
+        "subjects", nargs="+", help=f"all, quick, prepare, report, document, or some of {', '.join(reports.SUBJECTS)}"
     )
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured, in turn with the others")
     parser.add_argument("--only", default="", help="systems or system/configuration, with semicolons between")
     parser.add_argument("--scale", type=float, default=1.0, help="of the usual number of jobs")
     parser.add_argument("--out", type=Path, help="file of results to go on with, or to report")
+    parser.add_argument("--document", type=Path, help="for 'document': fill in the tables of this one")
     return parser.parse_args(words)
 
 
@@ -51,6 +53,7 @@ def prepare(choice: cases.Choice) -> int:
 def main() -> int:
     """Measure and report."""
     given = parse(sys.argv[1:])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what runs ends with us
     wanted, rounds = list(given.subjects), given.rounds
     choice = cases.Choice(frozenset(filter(None, given.only.split(";"))), given.scale)
     if wanted == ["quick"]:
@@ -58,10 +61,13 @@ def main() -> int:
     if wanted == ["prepare"]:
         return prepare(choice)
     log = Log(given.out or places.MADE / f"results-{time.strftime('%Y%m%d-%H%M%S')}.jsonl")
-    if wanted != ["report"]:
+    if wanted not in (["report"], ["document"]):
         if wanted == ["all"]:
             wanted = list(reports.SUBJECTS)
         cases.run((case for name in wanted for case in subject(name).cases(choice)), rounds, log)
+    if wanted == ["document"]:
+        given.document.write_text(reports.fill(given.document.read_text("utf-8"), log.read()), "utf-8")
+        return 0
     print("\n".join([*reports.document(log.read()), "", *reports.summary(log.read())]))
     reports.draw(log.read(), log.path.with_suffix(""))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from typing import TYPE_CHECKING
 
 from bench import bars
@@ -47,6 +48,26 @@ def _report(name: str, rows: Rows) -> list[str]:
     lines: list[str] = importlib.import_module(f"bench.subjects.{name}").report(rows.good())
     failed = [f"- {row['system']}, {row['variant']} failed: {row['error']}" for row in rows if "error" in row]
     return [*lines, *([""] if failed else []), *failed]
+
+
+def fill(text: str, rows: Rows) -> str:
+    """Return a document with the tables of these results, each below its mark ``<!-- subject -->``."""
+
+    def table_of(found: re.Match[str]) -> str:
+        lines = _marked(found[2], rows)
+        return f"{found[1]}\n\n" + "\n".join(lines) + "\n" if lines else found[0]
+
+    return re.sub(r"(<!-- (\w+) -->)\n(?:\n(?:[|-] ?.*\n)+)*", table_of, text)
+
+
+def _marked(name: str, rows: Rows) -> list[str]:
+    if name == "summary":
+        return summary(rows)
+    if name == "machine":
+        (told, *_) = rows.of(subject="machine")
+        return ["- " + ", ".join(f"{key} {told[key]}" for key in told if key not in ("subject", "run"))]
+    measured = rows.of(subject=name)
+    return _report(name, measured) if measured.good() else []
 
 
 def summary(rows: Rows) -> list[str]:

@@ -12,6 +12,7 @@ from bench import readings
 from bench.cases import Case
 from bench.contestants import OURS
 from bench.servers import Server
+from bench.subjects.drain import wait
 from bench.tables import number, table
 from bench.trees import Tree
 
@@ -35,9 +36,9 @@ def cases(choice: Choice) -> list[Case]:
 def measure(variant: Variant, seconds: float) -> Row:
     """Look on for a minute; MONITOR costs Redis something, but not those who are measured."""
     with Server() as server, Tree(variant, server.port) as tree:
+        wait(lambda: len(tree.titled("forkworker: child")) == CHILDREN, tree, 30, "not all children are there")
         time.sleep(START_SECONDS)
         children, keeper = tree.titled("forkworker: child"), tree.titled("forkworker: keeper")
-        assert len(children) == CHILDREN, children
         with Traffic(server.client()) as traffic:
             cpu, woken, keeping = _cpu(children), sum(map(readings.wakeups, children)), _cpu(keeper)
             time.sleep(seconds)

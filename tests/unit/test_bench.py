@@ -6,9 +6,10 @@ import math
 from xml.etree import ElementTree as ET
 
 import pytest
+from support.documents import ROOT
 
 from bench import bars, reports, tables
-from bench.results import Rows
+from bench.results import Log, Rows
 from bench.subjects import distant, latency
 
 pytestmark = pytest.mark.unit
@@ -64,3 +65,11 @@ def test_every_subject_has_cases_and_a_report() -> None:
     for name in reports.SUBJECTS:
         assert callable(subject(name).cases)
         assert callable(subject(name).report)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/performance.md"])
+def test_tables_in_documents_are_those_of_the_published_results(document: str) -> None:
+    """After a new run: python -m bench document --out bench/published.jsonl --document docs/performance.md."""
+    text = (ROOT / document).read_text("utf-8")
+    assert "<!-- summary -->" in text
+    assert reports.fill(text, Log(ROOT / "bench/published.jsonl").read()) == text
