@@ -145,10 +145,12 @@ def test_second_master_on_this_host_does_not_touch_a_live_ones_jobs(
     daemon: MakeDaemon, redis: redispy.Redis, records: Records
 ) -> None:
     first = daemon(children=2, concurrency=5)
-    jids = push_many(redis, "record", [[number, 3] for number in range(10)])
+    end = first.directory / "end"
+    jids = push_many(redis, "await_file", [[str(end)]] * 10)
     first.wait_until(lambda: len(records.started()) == 10, 10)
     second = daemon(children=1, concurrency=5)
     assert set(places(redis)) == set(jids)
+    end.touch()
     first.wait_until(lambda: set(records.ended()) == set(jids), 10)
     assert set(records.started().values()) == {1}
     second.stop(shared=True)

@@ -59,7 +59,7 @@ def free_port() -> int:
 
 def connect(**where: Any) -> redis.Redis:
     """Return a client that answers in bytes and tries each command once."""
-    return redis.Redis(decode_responses=False, retry=Retry(NoBackoff(), 0), socket_timeout=10, **where)
+    return redis.Redis(decode_responses=False, retry=Retry(NoBackoff(), 0), socket_timeout=30, **where)
 
 
 class RedisServer:
