@@ -56,7 +56,7 @@ SECONDS ?= 180
 SEED ?=
 REPORT ?=
 REPORTS ?=
-.PHONY: faults faults-report faults-bugs faults-storm faults-outage
+.PHONY: faults faults-report faults-bugs faults-storm faults-outage failovers
 faults: $(dev_ready)  ## the fault harness: SECONDS= of storm, SEED= to repeat a run, REPORT= a file for its figures
 	PYTHONPATH=tests $(bin)/python -m faults --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT))
 faults-report: $(dev_ready)  ## one table of several runs: REPORTS= their files
@@ -67,6 +67,9 @@ faults-storm: $(dev_ready)  ## a thousand children killed under full load
 	PYTHONPATH=tests $(bin)/python -m faults.storm
 faults-outage: $(dev_ready)  ## Redis away for ten leases, with jobs running on two hosts
 	PYTHONPATH=tests $(bin)/python -m faults.outage
+FAILOVERS ?= 50
+failovers: $(dev_ready)  ## FAILOVERS= of a Sentinel group under load, safe as docs/operations.md says
+	PYTHONPATH=tests $(bin)/python -m faults.failovers --count $(FAILOVERS) --wait 1
 
 .PHONY: bench bench-quick
 bench: $(dev_ready)  ## all benchmarks, the peers beside us, three rounds (an hour); installs the peers in .bench/
@@ -87,11 +90,6 @@ leaks: $(dev_ready)  ## jobs that leak, with max_memory and without: sizes, and 
 	PYTHONPATH=tests $(bin)/python -m trials.leaks
 sharing: $(dev_ready)  ## what children of a large app cost in memory, at the start and after many jobs
 	PYTHONPATH=tests $(bin)/python -m trials.sharing
-
-EXAMPLES ?= 10000
-.PHONY: fuzz
-fuzz: $(dev_ready)  ## hostile input: EXAMPLES= payloads, names, messages, configurations, others (hours)
-	FORKWORKER_FUZZ=$(EXAMPLES) $(pytest) --timeout 0 tests/fuzz
 
 .PHONY: lint format types layers
 lint: $(dev_ready)  ## ruff: rules and format

@@ -42,8 +42,8 @@ class StoreUnavailable(ForkworkerError):
     """Redis cannot be reached, or refuses to work, at the moment."""
 
 
-class StoreTooOld(StoreUnavailable):
-    """Redis is of a version that lacks what is needed."""
+class StoreUnfit(StoreUnavailable):
+    """Redis is of a version or a kind that lacks what is needed: waiting does not help."""
 
 
 class PushFailed(StoreUnavailable):

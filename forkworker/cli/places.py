@@ -35,7 +35,7 @@ def problems(settings: Settings) -> Iterator[tuple[str, str]]:
         yield from (("health", line) for line in _wrong_socket(path))
     if settings.embedded_directory:
         yield from (("redis_url", line) for line in _wrong_store(settings.embedded_directory))
-    elif settings.redis_url.startswith("rediss://"):
+    elif settings.redis_url.startswith("rediss"):
         yield from (("redis_url", line) for line in _wrong_certificates(settings.redis_url))
 
 

@@ -45,7 +45,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="FILE",
         help="default: forkworker.toml, else [tool.forkworker] of pyproject.toml",
     )
-    add("--redis", dest="redis_url", metavar="URL", help="redis://, rediss://, unix:// or embedded://DIR")
+    add(
+        "--redis",
+        dest="redis_url",
+        metavar="URL",
+        help="redis://, rediss://, unix://, redis+sentinel:// or embedded://DIR",
+    )
     add("--pidfile", metavar="FILE", help="where to write the master's pid")
     add("--control", metavar="PATH", help="the master's control socket")
     add("--health", metavar="ADDRESS", help="serve health and metrics at HOST:PORT, :PORT or unix:/PATH")

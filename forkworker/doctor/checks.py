@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forkworker.doctor.finding import Finding
+from forkworker.store.connection import CLUSTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +25,9 @@ _MOST_TOLD = 5
 
 
 def examine(facts: Facts) -> list[Finding]:
-    """Return all that is wrong."""
+    """Return all that is wrong; of a Cluster that it is one, as it was not looked at further."""
+    if cluster := list(_cluster(facts)):
+        return cluster
     return [finding for check in CHECKS.values() for finding in check(facts)]
 
 
@@ -103,12 +106,9 @@ def _replica(facts: Facts) -> Iterator[Finding]:
 
 
 def _cluster(facts: Facts) -> Iterator[Finding]:
-    if facts.info.get("cluster_enabled") == "1":
-        yield Finding(
-            "cluster",
-            "this Redis is a Cluster, whose scripts cannot reach all queues",
-            "use a Redis that stands alone, or has replicas",
-        )
+    if facts.server.is_cluster:
+        what, _, todo = CLUSTER.partition("; ")
+        yield Finding("cluster", what, todo)
 
 
 def _round_trip(facts: Facts) -> Iterator[Finding]:

@@ -98,8 +98,10 @@ class Facts:
 
 
 def gather(link: Link, clock: Clock) -> Facts:
-    """Read everything; raises StoreUnavailable."""
+    """Read everything, of a Cluster next to nothing; raises StoreUnavailable."""
     link.execute("PING")
+    if (found := server.look(link)).is_cluster:
+        return Facts(server=found)
     round_trip = min(_ping(link, clock) for _ in range(_PINGS))  # the rest may be our own processor's doing
     strange = _strange(link, _TYPES)
     names = _members(link, keys.QUEUES, strange)
@@ -107,7 +109,7 @@ def gather(link: Link, clock: Clock) -> Facts:
     processes, ghosts = _processes(link, _members(link, keys.PROCESSES, strange))
     closed = set() if keys.PAUSED in strange else paused.names(link)
     return Facts(
-        server=server.look(link),
+        server=found,
         info=server.info(link),
         round_trip_seconds=round_trip,
         ahead_seconds=_ahead(link, clock),

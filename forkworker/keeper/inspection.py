@@ -1,4 +1,4 @@
-"""Looks at the Redis server behind each new connection: one too old is refused, a risky one warned of.
+"""Looks at the Redis server behind each new connection: one unfit is refused, a risky one warned of.
 
 Used by the keeper.  What the server does not tell, to a user with few rights or at a hoster, is not asked for
 again and not complained of.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from forkworker.errors import StoreTooOld
+from forkworker.errors import StoreUnfit
 from forkworker.store import server
+from forkworker.store.connection import CLUSTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +30,9 @@ class Inspection:
         self._said: set[str] = set()
 
     def look(self, link: Link) -> None:
-        """Look at the server that a connection has led to; raises StoreTooOld."""
+        """Look at the server that a connection has led to; raises StoreUnfit."""
         found = server.look(link)
-        refuse_old(found)
+        refuse_unfit(found)
         for line in advice(found):
             if line not in self._said:
                 self._said.add(line)
@@ -40,11 +41,13 @@ class Inspection:
             _log.debug("Redis does not tell all of its version, its maxmemory-policy and its persistence")
 
 
-def refuse_old(found: Server) -> None:
-    """Raise StoreTooOld for a server without the commands that are needed."""
+def refuse_unfit(found: Server) -> None:
+    """Raise StoreUnfit for a server without the commands that are needed, or where they cannot reach all."""
+    if found.is_cluster:
+        raise StoreUnfit(CLUSTER)
     if found.version is not None and found.version < OLDEST_REDIS:
         version, oldest = (".".join(map(str, v)) for v in (found.version, OLDEST_REDIS))
-        raise StoreTooOld(f"this Redis is version {version}; forkworker needs {oldest} or newer")
+        raise StoreUnfit(f"this Redis is version {version}; forkworker needs {oldest} or newer")
 
 
 def advice(found: Server) -> Iterator[str]:

@@ -40,7 +40,7 @@ KEEP_UNSTARTED_SECONDS = 0.05
 LATE_SECONDS = BLOCK_SECONDS + 5.0
 #: nothing should ever come without our knowing; this often we make sure
 LOOK_AGAIN_SECONDS = 30.0
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.5
 _LEASE_CHECK_SECONDS = 0.02
 _log = logging.getLogger(__name__)
 
@@ -141,6 +141,7 @@ class Exchange:
 
     def _turn(self) -> None:
         self._gather()
+        self._link.look()
         if self._board.generation == self._board.fenced:
             self._renew_identity()
         if self._in_doubt or self._look_again_at < self._clock.monotonic():
@@ -354,6 +355,6 @@ class Exchange:
         self._alarm.asleep = True
         try:
             if self._ended.empty():  # asked after the flag is set, so that no ring is missed
-                self._catch(self._waits.sleep(seconds))
+                self._catch(self._waits.sleep(min(seconds, self._link.look_seconds)))
         finally:
             self._alarm.asleep = False

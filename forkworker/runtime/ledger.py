@@ -69,8 +69,6 @@ class Ledger:
                 counted.append(outcome)
             else:
                 _log.warning(
-                    "jid=%.200s %.200s was taken over by another process: this run does not count",
-                    outcome.jid,
-                    outcome.name,
+                    "jid=%s %s was taken over by another process: this run does not count", outcome.jid, outcome.name
                 )
         return over, counted

@@ -12,15 +12,15 @@ import redis
 from redis.exceptions import NoScriptError
 
 from forkworker.config import public_address
-from forkworker.errors import StoreUnavailable
 from forkworker.store import scripts
-from forkworker.store.connection import TIMEOUT_SECONDS, make_pool
+from forkworker.store.connection import TIMEOUT_SECONDS, make_pool, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redis.connection import ConnectionPool
 
+    from forkworker.errors import StoreUnavailable
     from forkworker.store.connection import Command
 
 #: the scripts that an operator's moves need
@@ -68,4 +68,5 @@ class Access:
 
     def _unavailable(self, error: Exception) -> StoreUnavailable:
         is_away = isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError)
-        return StoreUnavailable(f"Redis at {self._address} {'cannot be reached' if is_away else 'refuses'}: {error}")
+        told = f"Redis at {self._address} {'cannot be reached' if is_away else 'refuses'}: {error}"
+        return unavailable(error, told)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import socket
 import struct
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
 from redis.backoff import NoBackoff
-from redis.connection import ConnectionPool
+from redis.connection import ConnectionPool, parse_url
+from redis.exceptions import AskError, ClusterCrossSlotError, ClusterDownError, MasterDownError
 from redis.retry import Retry
 
-from forkworker.errors import IdentityTaken, StoreUnavailable
+from forkworker import address
+from forkworker.errors import IdentityTaken, StoreUnavailable, StoreUnfit
 from forkworker.settings import EMBEDDED_SOCKET
-from forkworker.store import rights, scripts
+from forkworker.store import rights, scripts, sentinels
 from forkworker.version import VERSION
 
 if TYPE_CHECKING:
@@ -45,6 +48,12 @@ class Commands(Protocol):
 TIMEOUT_SECONDS = 5.0
 #: for a connection that is only made to have been made
 WARM_UP_SECONDS = 0.5
+CLUSTER = (
+    "this Redis is a Cluster, whose scripts cannot reach all queues; "
+    "forkworker needs one server, with or without replicas and Sentinel"
+)
+#: to redis-py MOVED is an AskError, and a replica without its master a ClusterDownError
+_OF_A_CLUSTER = (AskError, ClusterCrossSlotError, ClusterDownError)
 
 
 def real_url(url: str) -> str:
@@ -55,19 +64,27 @@ def real_url(url: str) -> str:
     return "unix://" + os.path.join(os.path.abspath(path), EMBEDDED_SOCKET)
 
 
-def make_pool(url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> ConnectionPool:
+class Pool(ConnectionPool):
+    """Connections for those who share them."""
+
+    #: how many replicas must confirm a push
+    replicas = 0
+
+
+def make_pool(url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Pool:
     """Return a pool for an address, with everything turned off that would repeat a command."""
-    address = real_url(url)
-    options: dict[str, Any] = {} if address.startswith("unix") else {"socket_keepalive": True}
-    return ConnectionPool.from_url(
-        address,
-        protocol=2,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        retry=Retry(NoBackoff(), 0),
-        **_driver(),
-        **options,
-    )
+    options: dict[str, Any] = {"socket_connect_timeout": timeout_seconds, **_options(real_url(url))}
+    replicas = int(options.pop("wait_replicas", 0))
+    pool = Pool(protocol=2, socket_timeout=timeout_seconds, retry=Retry(NoBackoff(), 0), **_driver(), **options)
+    pool.replicas = replicas
+    return pool
+
+
+def _options(url: str) -> dict[str, Any]:
+    """Return what an address says, in redis-py's words."""
+    if url.partition("://")[0] in address.SENTINEL_SCHEMES:
+        return {"socket_keepalive": True, **sentinels.options(url)}
+    return parse_url(url) if url.startswith("unix") else {"socket_keepalive": True, **parse_url(url)}
 
 
 @functools.cache
@@ -105,6 +122,11 @@ class Link:
         """Whether the connection stood when it was last used."""
         return self._connection is not None
 
+    @property
+    def look_seconds(self) -> float:
+        """How often to ``look`` while nothing is sent."""
+        return sentinels.LOOK_SECONDS if "sentinels" in self._pool.connection_kwargs else math.inf
+
     def open(self) -> None:
         """Connect, and load the scripts that will be called."""
         self.close()
@@ -121,7 +143,7 @@ class Link:
         except (redis.RedisError, OSError, StoreUnavailable) as error:
             if connection is not None:
                 connection.disconnect()
-            raise StoreUnavailable(str(error)) from error
+            raise unavailable(error, str(error)) from error
         self._connection = connection
         _send_nothing_late(connection._sock)  # noqa: SLF001 - redis-py has no public way
 
@@ -135,6 +157,11 @@ class Link:
         """Return the socket's number, for poll."""
         number: int = self._connection._sock.fileno()  # noqa: SLF001 - redis-py has no public way
         return number
+
+    def look(self) -> None:
+        """Hang up on a master that is none any more by what the sentinels say; raises StoreUnavailable then."""
+        if isinstance(self._connection, sentinels.MasterConnection) and self._connection.has_moved():
+            raise self._lost(redis.ConnectionError(sentinels.MOVED))
 
     def execute(self, *command: Any) -> Any:
         """Send one command and return its reply."""
@@ -157,6 +184,7 @@ class Link:
 
     def send(self, commands: Sequence[Command]) -> None:
         """Send commands without reading the replies."""
+        self.look()
         if self._connection is None:
             self.open()
         pack = self._connection.pack_command
@@ -186,7 +214,14 @@ class Link:
         self.close()
         if str(error).startswith("TAKEN"):
             return IdentityTaken(str(error))
-        return StoreUnavailable(f"{type(error).__name__}: {error}")
+        return unavailable(error, f"{type(error).__name__}: {error}")
+
+
+def unavailable(error: Exception, told: str) -> StoreUnavailable:
+    """Return what to raise for an error of redis-py's; a Cluster's have words of their own."""
+    if isinstance(error, _OF_A_CLUSTER) and not isinstance(error, MasterDownError):
+        return StoreUnfit(CLUSTER)
+    return StoreUnavailable(told)
 
 
 def warm_up(url: str, preload: Sequence[str]) -> None:
@@ -197,3 +232,4 @@ def warm_up(url: str, preload: Sequence[str]) -> None:
     with contextlib.suppress(StoreUnavailable):  # each child connects for itself, and will say so
         link.execute("PING")
     link.close()
+    sentinels.hang_up()

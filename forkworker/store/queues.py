@@ -9,6 +9,7 @@ import hiredis
 import redis
 
 from forkworker.errors import PushFailed, PushInDoubt
+from forkworker.store.connection import unavailable
 from forkworker.wire import keys
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from forkworker.store.connection import Command
 
+#: what replicas get to confirm a push, where the address asks for it
+WAIT_MILLISECONDS = 1000
 _log = logging.getLogger(__name__)
 
 
@@ -35,13 +38,16 @@ def _send(client: redis.Redis, commands: Sequence[Command]) -> None:
 
     No transaction: the last one alone decides, and a queue's name without a job does no harm.
     """
-    pool = client.connection_pool
+    pool: Any = client.connection_pool
+    asked = [("WAIT", pool.replicas, WAIT_MILLISECONDS)] if pool.replicas else []
     try:
         connection = pool.get_connection()
     except (redis.RedisError, OSError) as error:
         raise PushFailed(f"Redis cannot be reached, nothing was accepted: {_told(error)}") from error
     try:
-        *others, last = _exchange(connection, commands)
+        replies = _exchange(connection, [*commands, *asked])
+        if isinstance(replies[len(commands) - 1], Exception):
+            connection.disconnect()  # it may be no master any more: the next push looks for one
     except redis.BusyLoadingError as error:  # a ConnectionError to redis-py, and yet an answer
         raise PushFailed(f"Redis refused the push, nothing was accepted: {error}") from error
     except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
@@ -51,8 +57,17 @@ def _send(client: redis.Redis, commands: Sequence[Command]) -> None:
         ) from error
     finally:
         pool.release(connection)
+    _judge(replies[: len(commands)])
+    if asked:
+        _raise_doubt(replies[-1], pool.replicas)
+
+
+def _judge(replies: Sequence[Any]) -> None:
+    """Raise PushFailed if the push was refused; tell of the rest."""
+    *others, last = replies
     if isinstance(last, Exception):
-        raise PushFailed(f"Redis refused the push, nothing was accepted: {last}") from last
+        refused = unavailable(last, str(last))
+        raise PushFailed(f"Redis refused the push, nothing was accepted: {refused}") from last
     for refusal in others:
         if isinstance(refusal, Exception):
             _log.warning(
@@ -76,6 +91,20 @@ def _reply(connection: Any) -> Any:
         return connection.read_response()
     except redis.ResponseError as refusal:
         return refusal
+
+
+def _raise_doubt(confirmed: Any, wanted: int) -> None:
+    """Raise PushInDoubt for what a failover might lose: too few replicas have it, or they could not be asked for."""
+    if isinstance(confirmed, Exception):
+        told = f"no replica could be asked about it ({confirmed})"
+    elif confirmed < wanted:
+        told = f"{confirmed} of {wanted} replicas confirmed it within {WAIT_MILLISECONDS / 1000:g} s"
+    else:
+        return
+    raise PushInDoubt(
+        f"Redis accepted a push, but {told}: the job will run, unless one without it becomes the master; "
+        "push again only if running twice is harmless"
+    )
 
 
 def _told(error: Exception) -> str:

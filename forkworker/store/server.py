@@ -19,6 +19,7 @@ class Server:
     eviction: str | None
     #: whether it writes to disk by itself
     is_persistent: bool | None
+    is_cluster: bool = False
 
 
 def look(link: Link) -> Server:
@@ -28,6 +29,7 @@ def look(link: Link) -> Server:
         version=_version(told.get("redis_version", "")),
         eviction=told.get("maxmemory_policy"),
         is_persistent=True if told.get("aof_enabled") == "1" else _has_save_points(link, told),
+        is_cluster=told.get("cluster_enabled") == "1",
     )
 
 

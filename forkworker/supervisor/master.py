@@ -72,7 +72,7 @@ def run(settings: Settings) -> int:
         master.boot()
     except (ConfigurationError, ControlError) as error:
         for problem in getattr(error, "problems", [str(error)]):
-            print(f"forkworker: {logs.clean(problem)}", file=sys.stderr)
+            print(f"forkworker: {problem}", file=sys.stderr)
         master.leave()
         return ExitCode.CONFIGURATION
     master.live()
@@ -192,7 +192,7 @@ class Master:
     def _give_up(self, code: ExitCode, why: str) -> None:
         """Stop, as this cannot end well."""
         if self.exit_code == ExitCode.OK:
-            print(f"forkworker: {logs.clean(why)}", file=sys.stderr)
+            print(f"forkworker: {why}", file=sys.stderr)
             self.exit_code = code
         self._helm.stop_now()
 
@@ -305,7 +305,7 @@ class Master:
 
     def _app_failed(self, fields: dict[str, Any]) -> None:
         """At the boot that is the end; later the children there are go on, and another try is made."""
-        logs.tell_traceback(fields["traceback"])
+        sys.stderr.write(fields["traceback"])
         if not self._fleet.was_ready:
             self._give_up(ExitCode.CONFIGURATION, fields["reason"])
         elif self._crew.forkserver:

@@ -70,9 +70,11 @@ def create(folder: Path, most_jobs: int) -> None:
         cells.truncate(most_jobs * _CELL.size)
 
 
-def read(folder: Path) -> Iterator[Line]:
-    """Return all lines so far; a job's own are in their true order."""
-    data = (folder / "diary").read_bytes()
+def read(folder: Path, after: int = 0) -> Iterator[Line]:
+    """Return all lines so far, but for the first ones; a job's own are in their true order."""
+    with (folder / "diary").open("rb") as file:
+        file.seek(after * _LINE.size)
+        data = file.read()
     whole = len(data) - len(data) % _LINE.size
     for kind, host, failures, flags, run, number, pid, at in _LINE.iter_unpack(data[:whole]):
         yield Line(

@@ -255,7 +255,7 @@ def test_a_unit_that_does_not_fit_is_found(
     [
         ({"server": Server(version=(6, 0, 16), eviction=None, is_persistent=None)}, "redis version"),
         ({"info": {"aof_last_write_status": "err"}}, "writing"),
-        ({"info": {"cluster_enabled": "1"}}, "cluster"),
+        ({"server": Server(version=None, eviction=None, is_persistent=None, is_cluster=True)}, "cluster"),
         ({"ahead_seconds": -3.0}, "clock"),
     ],
 )

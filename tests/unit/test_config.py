@@ -599,13 +599,13 @@ def test_a_scheme_may_be_written_in_capitals(tmp_path: Path) -> None:
     [
         (
             "localhost:6379",
-            "is not a URL: it must begin with one of redis://, rediss://, unix://, embedded://",
+            "is not a URL: it must begin with one of redis://, rediss://, redis+sentinel://",
         ),
         (f":{SECRET}@localhost", "is not a URL"),
-        (
-            f"redis+sentinel://:{SECRET}@h",
-            "begins with redis+sentinel://, which is not known: use one of redis://",
-        ),
+        (f"redis+cluster://:{SECRET}@h", "begins with redis+cluster://, which is not known: use one of redis://"),
+        (f"redis+sentinel://:{SECRET}@h:port/shop", "has a host or port that cannot be read"),
+        (f"redis+sentinel://:{SECRET}@h", "must end with the name that the sentinels have for the master"),
+        (f"redis://h?sentinel_password={SECRET}", "is for redis+sentinel:// and rediss+sentinel:// only"),
         (f"http://u:{SECRET}@h", "begins with http://, which is not known"),
         (f"redis://u:{SECRET}@h:port/0", "has a host or port that cannot be read"),
         (f"redis://h:6379:{SECRET}", "has a host or port that cannot be read"),

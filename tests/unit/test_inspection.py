@@ -1,4 +1,4 @@
-"""What is said of a Redis server: too old, or risky."""
+"""What is said of a Redis server: too old, a Cluster, or risky."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from forkworker.errors import StoreTooOld
-from forkworker.keeper.inspection import advice, refuse_old
+from forkworker.errors import StoreUnfit
+from forkworker.keeper.inspection import advice, refuse_unfit
 from forkworker.store.server import Server
 
 pytestmark = pytest.mark.unit
@@ -19,13 +19,18 @@ def server(**known: Any) -> Server:
 
 @pytest.mark.parametrize("version", [(6, 2), (6, 2, 14), (7, 0, 15), (8,), None])
 def test_a_server_of_a_good_or_unknown_version_is_accepted(version: tuple[int, ...] | None) -> None:
-    refuse_old(server(version=version))
+    refuse_unfit(server(version=version))
 
 
 @pytest.mark.parametrize("version", [(6, 0, 20), (5,), (3, 2, 1)])
 def test_an_older_one_is_refused_by_its_number(version: tuple[int, ...]) -> None:
-    with pytest.raises(StoreTooOld, match=f"version {'.'.join(map(str, version))}; forkworker needs 6.2 or newer"):
-        refuse_old(server(version=version))
+    with pytest.raises(StoreUnfit, match=f"version {'.'.join(map(str, version))}; forkworker needs 6.2 or newer"):
+        refuse_unfit(server(version=version))
+
+
+def test_a_cluster_is_refused_and_told_what_would_do() -> None:
+    with pytest.raises(StoreUnfit, match=r"is a Cluster.* forkworker needs one server"):
+        refuse_unfit(server(is_cluster=True))
 
 
 @pytest.mark.parametrize(
