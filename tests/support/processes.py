@@ -113,6 +113,6 @@ def _bears(pid: int, mark: bytes, folder: str) -> bool:
         here = os.readlink(f"/proc/{pid}/cwd")
         if here == folder or here.startswith(folder + "/"):
             return True
-    with suppress(OSError):
-        return mark in Path(f"/proc/{pid}/environ").read_bytes()
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as environ:
+            return mark in environ.read()
     return False
