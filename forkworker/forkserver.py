@@ -7,6 +7,7 @@ double fork: the intermediate process ends at once, and the master adopts its ch
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import logging
 import os
@@ -35,9 +36,8 @@ _log = logging.getLogger("forkworker.forkserver")
 
 def main(descriptor: int) -> int:
     """Serve the master at the other end of a descriptor until it hangs up."""
-    signals.ignore(
-        signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGTTIN
-    )
+    signals.ignore(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP)
+    faulthandler.register(signal.SIGTTIN, all_threads=True)  # for an import that hangs
     gc.disable()  # collections before the freeze would leave holes in shared pages
     os.set_inheritable(descriptor, False)
     server = ForkServer(packets.adopt(descriptor), master=os.getppid())
@@ -129,6 +129,7 @@ class ForkServer:
         if os.getppid() != self._master:
             return ExitCode.OK
         signals.reset()
+        faulthandler.unregister(signal.SIGTTIN)  # the child registers it anew, behind its own handler
         gc.enable()
         view = Board(board)
         os.close(board)

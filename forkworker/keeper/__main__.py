@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 
 from forkworker import logs
+from forkworker.errors import ExitCode
 from forkworker.keeper.keeper import Keeper
 from forkworker.settings import Settings
-from forkworker.unix import packets, signals
+from forkworker.unix import board, packets, signals
+from forkworker.version import VERSION
+
+_log = logging.getLogger("forkworker.keeper")
 
 
-def main(descriptor: int) -> None:
-    """Be the keeper of the master at the other end of a descriptor."""
+def main(descriptor: int) -> int:
+    """Be the keeper of the master at the other end of a descriptor; return the exit code."""
     signals.ignore(
         signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGTTIN
     )
@@ -21,10 +26,14 @@ def main(descriptor: int) -> None:
     channel = packets.adopt(descriptor)
     first = channel.wait()
     if first is None:
-        return
+        return ExitCode.OK
     settings = Settings.from_dict(first.fields["settings"])
     logs.configure(settings.log_level, settings.log_format, "keeper")
+    if first.fields["board"] != board.VERSION:  # it was replaced on the disk, and the old keeper has died
+        _log.error("forkworker %s cannot serve under a master of another version: restart the whole of it", VERSION)
+        return ExitCode.CONFIGURATION
     Keeper(channel, settings, first.descriptors).run()
+    return ExitCode.OK
 
 
-main(int(sys.argv[1]))
+sys.exit(main(int(sys.argv[1])))

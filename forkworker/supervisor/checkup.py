@@ -1,12 +1,13 @@
 """Looks at living children: who hangs in its boot, whose interpreter is stuck, and who is worn and to be replaced.
 
-Used in the master.  What it finds worn, `policy` replaces; what hangs in its boot, it ends itself.
+Used in the master.  What it finds worn, `policy` replaces; what hangs in its boot, or in an import, it ends itself.
 """
 
 from __future__ import annotations
 
 import logging
 import random
+import signal
 from typing import TYPE_CHECKING
 
 from forkworker.supervisor.states import ChildState
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 
     from forkworker.clock import Clock
     from forkworker.settings import Settings
+    from forkworker.supervisor.crew import Crew
     from forkworker.supervisor.fleet import Fleet
     from forkworker.supervisor.handle import ChildHandle
+    from forkworker.supervisor.helpers import Helper
 
 #: between the stacks of a child and its end
 DUMP_SECONDS = 0.3
@@ -36,12 +39,13 @@ _log = logging.getLogger(__name__)
 
 
 class Checkup:
-    """Looks at all children of a fleet, each time the master's loop comes round."""
+    """Looks at all children of a fleet, and at those who load the app, each time the master's loop comes round."""
 
     def __init__(
         self,
         settings: Settings,
         fleet: Fleet,
+        crew: Crew,
         clock: Clock,
         *,
         kill: Callable[[ChildHandle, str], None],
@@ -49,6 +53,7 @@ class Checkup:
     ) -> None:
         self._settings = settings
         self._fleet = fleet
+        self._crew = crew
         self._clock = clock
         self._kill = kill
         self._dump = dump
@@ -58,6 +63,8 @@ class Checkup:
     def look(self) -> None:
         """Look at all of them."""
         now = self._clock.monotonic()
+        for helper in self._crew:
+            self._look_at_import(helper, now)
         self._wear = {child: wear for child, wear in self._wear.items() if _works(child)}
         for child in list(self._fleet):
             if child.state is ChildState.SPAWNED:
@@ -69,14 +76,28 @@ class Checkup:
 
     @property
     def next_instant(self) -> float | None:
-        """When a boot has lasted too long, or memory is to be looked at, if nothing happens before."""
+        """When a boot or an import has lasted too long, or memory is to be looked at, if nothing happens before."""
         booting = [child for child in self._fleet if child.state is ChildState.SPAWNED]
         instants = [self._end_of_boot(child) for child in booting]
+        instants += [helper.load_by for helper in self._crew if helper.load_by is not None]
         if self._settings.max_memory:
             instants += [wear.look_at for wear in self._wear.values()]
         return min(instants, default=None)
 
-    # Boots, and interpreters that are stuck.
+    # Imports and boots, and interpreters that are stuck.
+
+    def _look_at_import(self, helper: Helper, now: float) -> None:
+        if helper.load_by is None or now < helper.load_by:
+            return
+        if helper.is_dumped:
+            helper.load_by = None
+            helper.kill()
+        else:
+            helper.is_dumped = True
+            helper.load_by = now + DUMP_SECONDS
+            helper.failure = f"the app was not loaded after {self._settings.boot_timeout:g} s (boot_timeout)"
+            _log.error("%s; this is where its import is:", helper.failure)
+            helper.send(signal.SIGTTIN)
 
     def _end_of_boot(self, child: ChildHandle) -> float:
         return child.born_at + self._settings.boot_timeout + (DUMP_SECONDS if child.is_dumped else 0.0)

@@ -9,6 +9,7 @@ import logging
 import select
 from typing import TYPE_CHECKING, Any
 
+from forkworker.errors import ExitCode
 from forkworker.supervisor import helpers
 from forkworker.supervisor.health import Health
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 YOUNG_SECONDS, YOUNG_PAUSE_SECONDS = 1.0, 0.3
 #: when processes, descriptors or memory have run out
 NO_RESOURCES_PAUSE_SECONDS = 1.0
-#: after the app could not be loaded again
+#: after the app could not be loaded again, or a helper has said that it cannot work
 RELOAD_PAUSE_SECONDS = 5.0
 #: when the forkserver has died so often before any child was ever ready, it is no use
 DEATHS_THAT_END = 5
@@ -105,6 +106,15 @@ class Crew:
         """Have ``start_due`` call a function after a pause."""
         self._starts.append((self._clock.monotonic() + pause, start))
 
+    def pause_after(self, helper: Helper, status: int, *, is_stopping: bool) -> float:
+        """Return the pause before another one takes the place of a helper that has ended."""
+        if helper.is_renewed or is_stopping:  # at a stop there is no time to lose
+            return 0.0
+        if status == ExitCode.CONFIGURATION:
+            return RELOAD_PAUSE_SECONDS
+        is_young = self._clock.monotonic() - helper.born_at < YOUNG_SECONDS
+        return YOUNG_PAUSE_SECONDS if is_young else 0.0
+
     @property
     def next_start(self) -> float | None:
         """When the next start is due."""
@@ -144,6 +154,8 @@ class Crew:
         """Return what a helper has said."""
         packets, lives = helper.channel.drain()
         helper.hung_up = not lives
+        if any(packet.kind in ("loaded", "failed") for packet in packets):
+            helper.load_by = None
         return packets
 
     def bury(self, helper: Helper) -> int | None:

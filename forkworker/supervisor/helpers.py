@@ -28,6 +28,12 @@ class Helper:
         self.hung_up = False
         #: whether its end was wanted, so that another one takes its place
         self.is_renewed = False
+        #: when an app that is being imported must have been; None if none is
+        self.load_by: float | None = None
+        #: whether it has written its stacks, as the import hangs
+        self.is_dumped = False
+        #: why it was ended, if that is worth telling
+        self.failure = ""
 
     def __str__(self) -> str:
         return f"{self.name} (pid {self.pid})"
@@ -36,9 +42,13 @@ class Helper:
         """Return the exit status, once it has ended."""
         return process.reap(self.pidfd)
 
+    def send(self, number: signal.Signals) -> None:
+        """Signal the process, if it lives."""
+        process.send(self.pidfd, number)
+
     def kill(self) -> None:
         """End it at once."""
-        process.send(self.pidfd, signal.SIGKILL)
+        self.send(signal.SIGKILL)
 
     def close(self) -> None:
         """Let the descriptors go; it reads end-of-file."""
@@ -49,7 +59,9 @@ class Helper:
 def start_keeper(settings: Settings, leash: Helper | None, now: float) -> Helper:
     """Start a keeper; it holds the leash of an embedded Redis, too."""
     pid, channel = spawn.module("forkworker.keeper")
-    channel.send("settings", (leash.channel.fileno(),) if leash else (), settings=settings.to_dict())
+    channel.send(
+        "settings", (leash.channel.fileno(),) if leash else (), settings=settings.to_dict(), board=board.VERSION
+    )
     return Helper("keeper", pid, channel, now)
 
 
@@ -57,7 +69,9 @@ def start_forkserver(settings: Settings, now: float) -> Helper:
     """Start a forkserver, and have it load the app."""
     pid, channel = spawn.module("forkworker.forkserver")
     channel.send("load", settings=settings.to_dict(), board=board.VERSION)
-    return Helper("forkserver", pid, channel, now)
+    forkserver = Helper("forkserver", pid, channel, now)
+    forkserver.load_by = now + settings.boot_timeout
+    return forkserver
 
 
 def start_leash(directory: str, now: float) -> Helper:

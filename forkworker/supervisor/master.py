@@ -20,13 +20,7 @@ from forkworker.errors import ConfigurationError, ExitCode
 from forkworker.supervisor import policy
 from forkworker.supervisor.checkup import Checkup
 from forkworker.supervisor.control import ControlServer
-from forkworker.supervisor.crew import (
-    DEATHS_THAT_END,
-    RELOAD_PAUSE_SECONDS,
-    YOUNG_PAUSE_SECONDS,
-    YOUNG_SECONDS,
-    Crew,
-)
+from forkworker.supervisor.crew import DEATHS_THAT_END, RELOAD_PAUSE_SECONDS, Crew
 from forkworker.supervisor.display import Display, describe
 from forkworker.supervisor.fleet import Fleet
 from forkworker.supervisor.helm import Helm
@@ -93,7 +87,7 @@ class Master:
         )
         self._rollout = rollout = Rollout(settings, fleet, crew, nursery, clock)
         self._helm = Helm(settings, fleet, crew, rollout, clock)
-        self._checkup = Checkup(settings, fleet, clock, kill=nursery.kill, dump=self._helm.dump)
+        self._checkup = Checkup(settings, fleet, crew, clock, kill=nursery.kill, dump=self._helm.dump)
         self._display = Display(settings, fleet, Notifier(config.notify_socket(), config.watchdog_seconds()), clock)
         self._control = ControlServer(settings, self._helm.answer)
         self._pidfile = Pidfile(settings.pidfile) if settings.pidfile else None
@@ -136,6 +130,9 @@ class Master:
         """The end, in order: whoever is needed by others goes after them."""
         leave_by = self._leave_by or self._clock.monotonic() + LEAVE_SECONDS
         self._crew.leave(leave_by, redis_by=leave_by + LEAVE_SECONDS)
+        if self._crew.keeper:
+            self._hear_helper(self._crew.keeper)  # its last words
+        self._nursery.tell_unrestored()
         for child in [*self._fleet, *self._fleet.unrestored.values()]:
             child.send(signal.SIGKILL)
         process.reap_strangers(set())
@@ -322,7 +319,7 @@ class Master:
         if status is None:
             return
         if is_incoming:
-            self._rollout.note_forkserver_gone(status)
+            self._rollout.note_forkserver_gone(helper, status)
         elif is_known:
             self._replace_helper(helper, status, is_keeper=is_keeper, is_leash=is_leash)
 
@@ -332,12 +329,15 @@ class Master:
             return
         if not (is_keeper or is_leash) and self._helm.state is MasterState.STOPPING:
             return
+        if helper.failure and not self._fleet.was_ready:
+            self._give_up(ExitCode.CRASH_LOOP, f"{helper.failure}: if its import needs longer, raise it")
+            return
         if not helper.is_renewed:
-            _log.error("the %s %s; starting another", helper, describe_status(status))
+            _log.error("the %s %s; starting another", helper, helper.failure or describe_status(status))
         self._crew.forkserver_deaths += not (is_keeper or is_leash)
-        is_young = self._clock.monotonic() - helper.born_at < YOUNG_SECONDS and not helper.is_renewed
+        pause = self._crew.pause_after(helper, status, is_stopping=self._helm.state is MasterState.STOPPING)
         start = self._crew.start_leash if is_leash else self._start_keeper if is_keeper else self._start_forkserver
-        self._crew.start_later(start, YOUNG_PAUSE_SECONDS if is_young else 0.0)
+        self._crew.start_later(start, pause)
 
     def _start_keeper(self) -> None:
         self._crew.start_keeper()

@@ -206,6 +206,16 @@ class Nursery:
             )
         child.close()
 
+    def tell_unrestored(self) -> None:
+        """At the end: say whose jobs there was no time to put back, if there are such; nothing else would show it."""
+        if count := len(self._fleet.unrestored):
+            _log.warning(
+                "%d children are still shown in Redis, with what they had in hand: the next start on this host puts "
+                "that back at once, another host in %g s",
+                count,
+                self._settings.lease,
+            )
+
 
 def describe_end(child: ChildHandle, status: int) -> str:
     """Say how a child ended, and why, if it has said so."""

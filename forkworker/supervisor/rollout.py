@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from forkworker.supervisor.crew import Crew
     from forkworker.supervisor.fleet import Fleet
     from forkworker.supervisor.handle import ChildHandle
+    from forkworker.supervisor.helpers import Helper
     from forkworker.supervisor.nursery import Nursery
     from forkworker.unix.board import Gate
     from forkworker.unix.packets import Packet
@@ -49,7 +50,6 @@ class Rollout:
         self._nursery = nursery
         self._clock = clock
         self._trial: ChildHandle | None = None
-        self._load_by = 0.0
         self._is_loaded = False
         #: numbers of rolling restarts: the last that was asked for, that was begun, that has ended
         self._asked = self._begun = self._ended = 0
@@ -85,14 +85,10 @@ class Rollout:
 
     @property
     def next_instant(self) -> float | None:
-        """When ``step`` has something to do, if nothing happens before."""
-        if self.stage is Stage.LOADING:
-            return self._load_by
-        return self._proven_at
+        """When ``step`` has something to do, if nothing happens before: when the trial is over.
 
-    @property
-    def _proven_at(self) -> float | None:
-        """When the trial is over; None while no child is on trial and ready."""
+        None while no child is on trial and ready.
+        """
         if self._trial and self._trial.state is ChildState.READY:
             return self._trial.ready_at + TRIAL_SECONDS
         return None
@@ -101,22 +97,19 @@ class Rollout:
         """Go on to the next stage if it is time; ``gate`` is for a new child."""
         now = self._clock.monotonic()
         if self._asked > self._begun and self.stage is not Stage.REPLACING:
-            self._begin(now)
+            self._begin()
         elif self.stage is Stage.LOADING and self._is_loaded:
             self._try(gate)
-        elif self.stage is Stage.LOADING and now >= self._load_by:
-            self._fail(f"the app was not loaded after {self._settings.boot_timeout:g} s")
-        elif self.stage is Stage.TRYING and self._proven_at is not None and now >= self._proven_at:
+        elif self.stage is Stage.TRYING and self.next_instant is not None and now >= self.next_instant:
             self._commit()
         elif self.stage is Stage.REPLACING and not self._fleet.outdated and not self._fleet.incoming:
             self._finish()
 
-    def _begin(self, now: float) -> None:
+    def _begin(self) -> None:
         if not self._fleet.was_ready or (self._fleet.incoming and self._fleet.incoming is not self._trial):
             return
         self._call_off()
         self._begun = self._asked
-        self._load_by = now + self._settings.boot_timeout
         self._is_loaded = False
         self.failure = ""
         self.stage = Stage.LOADING
@@ -137,9 +130,9 @@ class Rollout:
         elif packet.kind == "unforked":
             self._fail(f"no child could be forked: {fields['reason']}")
 
-    def note_forkserver_gone(self, status: int) -> None:
+    def note_forkserver_gone(self, helper: Helper, status: int) -> None:
         """The incoming forkserver has ended."""
-        self._fail(f"the process that loads the app {describe_status(status)}")
+        self._fail(helper.failure or f"the process that loads the app {describe_status(status)}")
 
     def note_child_gone(self, child: ChildHandle, status: int) -> None:
         """A child has ended; the one on trial takes the new code along."""

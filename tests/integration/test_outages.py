@@ -110,6 +110,7 @@ def test_stop_during_an_outage_is_bounded_and_the_next_start_finds_the_jobs(
     tree.wait_exit(6)
     assert time.monotonic() - began <= pace.stretch(1 + 2 + 0.5)
     tree.assert_gone()
+    assert tree.log_lines("1 children are still shown in Redis"), "what is left behind is told"
     redis_server.start()
     assert places(redis) == dict.fromkeys(jids, 1)
     tree.start().wait_until(lambda: records.started() == dict.fromkeys(jids, 2), 5)

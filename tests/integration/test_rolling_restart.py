@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
+import sys
+import sysconfig
 from itertools import pairwise
+from pathlib import Path
 from signal import SIGHUP, SIGTERM, SIGUSR2
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.daemon import TESTS
 from support.payloads import push, push_many
 from support.snapshot import places
 from support.waiting import Watch
+
+import forkworker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
+PACKAGE = Path(forkworker.__file__).parent
 GOOD = """
 import forkworker
 from support.jobs import _sleep, note
@@ -58,10 +67,15 @@ def roll(tree: Daemon, code: str) -> str:
     return answer.stderr
 
 
+def status(tree: Daemon) -> dict[str, Any]:
+    """Return what the master tells of itself."""
+    (master,) = json.loads(tree.control("status", "--json").stdout)["masters"]
+    return dict(master)
+
+
 def note(tree: Daemon) -> str:
     """Return what the master tells of its rolling restart."""
-    (master,) = json.loads(tree.control("status", "--json").stdout)["masters"]
-    return str(master["note"])
+    return str(status(tree)["note"])
 
 
 def test_new_code_takes_over_under_load_and_interrupts_no_job(
@@ -119,6 +133,30 @@ def test_bad_code_changes_nothing_and_the_next_good_one_takes_over(
     tree.stop()
 
 
+def test_an_import_that_hangs_is_given_up_and_the_old_code_works_on(
+    daemon: MakeDaemon, redis: redispy.Redis, records: Records
+) -> None:
+    """At a rolling restart, and when the forkserver must be started again."""
+    tree = daemon(app="versioned", children=1, start=False, environment={"FORKWORKER_BOOT_TIMEOUT": "6"})
+    write(tree, GOOD.format(version="old"))
+    before = tree.start().wait_ready().children()
+    hanging = "import time\ndef wait_for_ever(): time.sleep(600)\nwait_for_ever()\n"
+
+    assert "the app was not loaded after 6 s (boot_timeout)" in roll(tree, hanging)
+    assert tree.log().count("in wait_for_ever") == 1, "its stack"
+    tree.kill("forkserver")
+    tree.wait_until(lambda: tree.log().count("in wait_for_ever") == 2, 30, "it is tried again, and given up again")
+    jid = push(redis, "work", [0.01])
+    tree.wait_until(lambda: records.ended()[jid] == 1, 10)
+    assert tree.children() == before
+
+    write(tree, GOOD.format(version="new"))
+    tree.kill_child(0)
+    tree.wait_until(lambda: tree.children().get(0) not in (None, before[0]), 30, "the next try has loaded it")
+    tree.wait_ready()
+    tree.stop()
+
+
 def test_stop_during_a_rolling_restart_is_one_orderly_end(tree: Daemon, redis: redispy.Redis, records: Records) -> None:
     jids = push_many(redis, "work", [[30.0]] * 8)
     tree.wait_until(lambda: len(records.started()) == 8, 10)
@@ -157,3 +195,85 @@ def test_a_link_that_moves_leads_to_the_new_release(daemon: MakeDaemon, redis: r
     assert records.ends()[-1].key == "two"
     tree.wait_ready()
     tree.stop()
+
+
+REPORTING = """
+import forkworker
+from forkworker.version import VERSION
+from support.jobs import note
+
+@forkworker.job(name="report")
+def report():
+    note("end", VERSION)
+"""
+
+
+def make_environment(folder: Path, version: str, board: str = "") -> None:
+    """Make a virtual environment with a forkworker of a version of its own, or with another layout of boards."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    packages = next(folder.glob("lib/python*/site-packages"))
+    shutil.copytree(PACKAGE, packages / "forkworker", ignore=shutil.ignore_patterns("__pycache__"))
+    (packages / "others.pth").write_text(f"{sysconfig.get_path('platlib')}\n{TESTS}\n", "utf-8")
+    (packages / "forkworker/version.py").write_text(f'"""Another version."""\n\nVERSION = "{version}"\n', "utf-8")
+    if board:
+        text = (packages / "forkworker/unix/board.py").read_text("utf-8")
+        (packages / "forkworker/unix/board.py").write_text(
+            re.sub(r"^VERSION = .*", board, text, flags=re.MULTILINE), "utf-8"
+        )
+
+
+@pytest.fixture
+def installed(daemon: MakeDaemon, monkeypatch: pytest.MonkeyPatch) -> Daemon:
+    """A tree with an environment of its own, which has forkworker 1.0.0."""
+    tree = daemon(app="reporting", children=1, start=False, environment={"PYTHONPATH": ""})
+    (tree.directory / "reporting.py").write_text(REPORTING, "utf-8")
+    make_environment(tree.directory / "venv", "1.0.0")
+    words = [str(tree.directory / "venv/bin/python"), *tree.command()[1:]]
+    monkeypatch.setattr(tree, "command", lambda: words)
+    return tree.start().wait_ready()
+
+
+def replace_environment(tree: Daemon, version: str, board: str = "") -> str:
+    """Put another one at its place, and restart; return why that failed, '' if it did not."""
+    make_environment(tree.directory / "new", version, board)
+    shutil.rmtree(tree.directory / "venv")
+    (tree.directory / "new").rename(tree.directory / "venv")
+    return tree.control("rolling-restart", "--wait", seconds=60).stderr
+
+
+def version_that_runs(tree: Daemon, redis: redispy.Redis, records: Records) -> object:
+    jid = push(redis, "report")
+    tree.wait_until(lambda: records.ended()[jid] == 1, 20)
+    return records.ends()[-1].key
+
+
+def test_an_environment_that_was_replaced_brings_a_newer_forkworker(
+    installed: Daemon, redis: redispy.Redis, records: Records
+) -> None:
+    before = installed.pids()
+    assert replace_environment(installed, "9.9.9") == ""
+    assert version_that_runs(installed, redis, records) == "9.9.9"
+    keepers = (None, before["keeper"])
+    installed.wait_until(lambda: installed.pids().get("keeper") not in keepers, 20, "a newer keeper, too")
+    assert installed.master() == before["master"]
+    assert status(installed)["version"] == "1.0.0"
+    installed.wait_ready()
+    installed.stop()
+
+
+def test_a_forkworker_that_cannot_serve_under_the_master_says_so_and_changes_nothing(
+    installed: Daemon, redis: redispy.Redis, records: Records
+) -> None:
+    before = installed.pids()
+    told = "forkworker 9.9.9 cannot serve under a master of another version: restart the whole of it"
+    assert told in replace_environment(installed, "9.9.9", board="VERSION = -1")
+    assert version_that_runs(installed, redis, records) == "1.0.0"
+    assert installed.pids() == before
+
+    installed.kill("keeper")  # no successor can read the boards
+    installed.wait_until(lambda: [line for line in installed.log_lines(told) if "ERROR keeper" in line], 20)
+    assert version_that_runs(installed, redis, records) == "1.0.0"
+    installed.signal(SIGTERM)
+    assert installed.wait_exit(10) == 0
+    installed.assert_gone()
+    assert installed.log_lines("1 children are still shown in Redis")
