@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import psutil
-
 from forkworker.unix import process
 from forkworker.unix.board import Board
 from forkworker.wire import process_info
@@ -51,10 +49,7 @@ class Charge:
     @property
     def rss_kilobytes(self) -> int:
         """The resident memory of the process; 0 if it has gone."""
-        try:
-            return int(psutil.Process(self.pid).memory_info().rss) // 1024
-        except psutil.Error:
-            return 0
+        return process.resident_bytes(self.pid) // 1024
 
     def close(self) -> None:
         """Let the board and the pidfd go."""

@@ -77,13 +77,24 @@ def reap_strangers(ours: set[int]) -> None:
             os.waitpid(peek.si_pid, 0)
 
 
+def resident_bytes(pid: int) -> int:
+    """Return the memory that a process has, whoever else has it, too; 0 if it has gone."""
+    return _statm(pid)[0]
+
+
 def anonymous_bytes(pid: int) -> int:
     """Return the resident memory that belongs to no file, also what is shared since a fork; 0 if it has gone."""
+    resident, of_files = _statm(pid)
+    return resident - of_files
+
+
+def _statm(pid: int) -> tuple[int, int]:
     try:
         _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_bytes().split()
     except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+        return 0, 0
+    page = os.sysconf("SC_PAGE_SIZE")
+    return int(resident) * page, int(shared) * page
 
 
 def private_bytes(pid: int) -> int:
