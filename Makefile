@@ -91,6 +91,11 @@ leaks: $(dev_ready)  ## jobs that leak, with max_memory and without: sizes, and 
 sharing: $(dev_ready)  ## what children of a large app cost in memory, at the start and after many jobs
 	PYTHONPATH=tests $(bin)/python -m trials.sharing
 
+EXAMPLES ?= 10000
+.PHONY: fuzz
+fuzz: $(dev_ready)  ## hostile input: EXAMPLES= payloads, names, messages, configurations, others (hours)
+	FORKWORKER_FUZZ=$(EXAMPLES) $(pytest) --timeout 0 tests/fuzz
+
 .PHONY: lint format types layers
 lint: $(dev_ready)  ## ruff: rules and format
 	$(bin)/ruff check .

@@ -222,7 +222,7 @@ class _Lookup:
         return {
             "directory": str(self.directory),
             "processes": len(os.sched_getaffinity(0)),
-            "tag": self.directory.name[:MOST_TAG_LETTERS],
+            "tag": "".join(c if c.isprintable() else "?" for c in self.directory.name[:MOST_TAG_LETTERS]),
             "control_folder": control_folder(self.environ),
             "hostname": self.environ.get("DYNO") or socket.gethostname(),
         }

@@ -27,7 +27,8 @@ _STDERR = 2
 _HOLD_SECONDS = 0.1
 _CONTROL = {c: f"\\x{c:02x}" for c in [*range(32), *range(127, 160)]} | {10: "\\n", 9: "\\t", 13: "\\r"}
 # line and paragraph separators, and what turns the direction of text
-_CONTROL |= {c: f"\\u{c:04x}" for c in [0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]}
+_TURNS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_CONTROL |= {c: f"\\u{c:04x}" for c in (0x2028, 0x2029, *_TURNS)}
 #: of a message, and of a traceback; what an app or a payload says may be longer than any log takes
 _MOST_CHARACTERS = 20_000
 #: lines that are written at once, in bytes: a file takes any number of them whole, a pipe only so many
@@ -54,6 +55,11 @@ def cut(text: str) -> str:
     return f"{text[:half]} …{len(text) - 2 * half} characters… {text[-half:]}"
 
 
+def clean_lines(text: str) -> str:
+    """Do the same to a text of several lines, such as a traceback, which stay."""
+    return "".join(f"{clean(line)}\n" for line in text.replace("\t", "    ").split("\n")).removesuffix("\n")
+
+
 class TextFormatter(logging.Formatter):
     """``2026-11-23T22:15:03.123Z INFO child=2 pid=4711 what happened``."""
 
@@ -72,6 +78,10 @@ class TextFormatter(logging.Formatter):
         """Return a line for each thing; it ends with a line feed."""
         head, message = self._head(instant, level), teller.message
         return (f"{head}{_one_line(message(thing))}\n" for thing in things)
+
+    def block(self, text: str) -> str:
+        """Return a traceback as it is read best."""
+        return clean_lines(cut(text))
 
     def _head(self, instant: str, level: str) -> str:
         return f"{instant} {level} {self._who} "
@@ -100,8 +110,13 @@ class JsonFormatter(logging.Formatter):
         """Return a line for each thing; it ends with a line feed."""
         return (self._line(instant, level, teller.message(thing), teller.fields(thing)) + "\n" for thing in things)
 
+    def block(self, text: str) -> str:
+        """Return a traceback as a line like others."""
+        return self._line(_instant(SystemClock.now()), "ERROR", "traceback", {"traceback": cut(text)}) + "\n"
+
     def _line(self, instant: str, level: str, message: str, fields: dict[str, Any]) -> str:
-        return json.dumps({"time": instant, "level": level, **self._who, "message": cut(message), **fields})
+        line = json.dumps({"time": instant, "level": level, **self._who, "message": cut(message), **fields})
+        return line.replace("\x7f", "\\u007f")  # the one control character that json leaves as it is
 
 
 def _instant(seconds: float) -> str:
@@ -126,10 +141,15 @@ class _Writer(logging.Handler):
         for chunk in _chunks(lines, _most_at_once()):
             self._write(chunk)
 
+    def emit_block(self, text: str) -> None:
+        """Write a traceback that another process has sent."""
+        self._write(self.formatter.block(text).encode("utf-8", "replace"))
+
     @staticmethod
     def _write(text: bytes) -> None:
         with contextlib.suppress(OSError):  # a full disk or a closed terminal must not stop the work
-            os.write(_STDERR, text)
+            while text:  # a signal may end the write of a long line halfway
+                text = text[os.write(_STDERR, text) :]
 
 
 def _most_at_once() -> int:
@@ -163,6 +183,13 @@ def configure(level: str, form: str, speaker: str) -> None:
     logger.handlers[:] = [handler]
     logger.setLevel(level.upper())
     logger.propagate = False
+
+
+def tell_traceback(text: str) -> None:
+    """Write a traceback that another process has sent: in lines, or in a log of JSON objects as one."""
+    for handler in logging.getLogger(ROOT).handlers:
+        if isinstance(handler, _Writer):
+            handler.emit_block(text)
 
 
 def sole_writer(logger: logging.Logger) -> _Writer | None:

@@ -108,6 +108,8 @@ class Settings:
         ]
         if len(self.tag) > MOST_TAG_LETTERS:
             wrong.append(f"tag has {len(self.tag)} letters: at most {MOST_TAG_LETTERS} are shown")
+        if not self.tag.isprintable():
+            wrong.append("tag has a character that cannot be shown: use others")
         return wrong + list(self._queue_problems())
 
     def _ranges(self) -> tuple[tuple[str, float, int, int], ...]:

@@ -28,7 +28,7 @@ class Entry:
         self._job: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
-        return f"<Entry {self.name} jid={self.jid} in {self.place}>"
+        return f"<Entry {self.name!r:.80} jid={self.jid!r:.40} in {self.place!r:.80}>"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Entry):
@@ -140,8 +140,8 @@ class Entry:
             "tags": job.get("tags") if isinstance(job.get("tags"), list) else [],
             "created_at": self._instant("created_at"),
             "enqueued_at": self.enqueued_at,
-            "due_at": self.score if self.place in (keys.SCHEDULE, keys.RETRY) else None,
-            "died_at": self.score if self.place == keys.DEAD else None,
+            "due_at": payload.instant(self.score) if self.place in (keys.SCHEDULE, keys.RETRY) else None,
+            "died_at": payload.instant(self.score) if self.place == keys.DEAD else None,
             "failed_at": self.failed_at,
             "retry_count": self.retry_count,
             "error_class": self.error_class,

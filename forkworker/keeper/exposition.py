@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from forkworker.keeper.verdict import why_not_ready
+from forkworker.logs import clean
 from forkworker.unix.tally import BOUNDS, FIRST_BOUND, MICROSECONDS, OUTCOMES
 from forkworker.version import VERSION
 
@@ -27,6 +28,8 @@ STATES = ("booting", "ready", "stuck", "quiet", "stopping")
 SHOWN_BOUNDS = (0.001, 0.005, 0.01, 0.02, 0.045, 0.1, 0.225, 0.5, 1.1, 2.5, 5.75, 13.0, 30.0, 65.0, 150.0, 335.0)
 _ESCAPED = {"\\": r"\\", '"': r"\"", "\n": r"\n"}
 _TO_ESCAPE = re.compile(r'[\\"\n]')
+#: who reads the page on a terminal shall not be steered
+_TO_CLEAN = re.compile(r"[^\n]+")
 
 
 class Sample(NamedTuple):
@@ -51,12 +54,18 @@ def render(settings: Settings, sight: Sight, pulse_at: float, now: float) -> str
 
 def _metric(name: str, kind: str, what: str, samples: Iterable[Sample]) -> Iterator[str]:
     yield f"# HELP forkworker_{name} {what}\n# TYPE forkworker_{name} {kind}\n"
+    told = set()
     for sample in samples:
         labels = ",".join(f'{label}="{_escaped(text)}"' for label, text in sample.labels)
-        yield f"forkworker_{name}{sample.suffix}{{{labels}}} {sample.value:.15g}\n"
+        line = f"forkworker_{name}{sample.suffix}{{{labels}}}"
+        if line not in told:  # names that look alike once they are text: Prometheus would refuse the whole page
+            told.add(line)
+            yield f"{line} {sample.value:.15g}\n"
 
 
 def _escaped(text: str) -> str:
+    if not text.isprintable():
+        text = _TO_CLEAN.sub(lambda found: clean(found[0]), text.encode("utf-8", "replace").decode())
     return _TO_ESCAPE.sub(lambda found: _ESCAPED[found[0]], text)
 
 

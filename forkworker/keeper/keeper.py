@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from setproctitle import setproctitle
 
+from forkworker import logs
 from forkworker.clock import SystemClock
 from forkworker.errors import StoreUnavailable, StoreUnfit
 from forkworker.keeper.beats import Beats
@@ -308,8 +309,8 @@ class Keeper:
         if self._away_since is None:
             self._away_since = self._clock.monotonic()
             _log.warning("Redis is away: %s; running jobs go on, nothing is fetched, retrying", why)
-        if str(why) != self._reason:
-            self._reason = str(why)
+        if (reason := logs.clean(str(why))) != self._reason:
+            self._reason = reason
             self._channel.send("unreached", reason=self._reason[:500], hopeless=isinstance(why, StoreUnfit))
 
     # The end.

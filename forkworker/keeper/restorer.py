@@ -111,7 +111,10 @@ class Restorer:
         seconds = turn * APART_SECONDS
         name, jid = name_and_jid(payload)
         _log.warning(
-            "jid=%s %s: was running in two crashes, beside others; runs again apart, in %d s", jid, name, seconds
+            "jid=%.200s %.200s: was running in two crashes, beside others; runs again apart, in %d s",
+            jid,
+            name,
+            seconds,
         )
         return Entry(payload, crashed=True, later=self._clock.now() + seconds)
 
@@ -130,7 +133,7 @@ class Restorer:
                 f"{orphans.CRASH_MEMORY_SECONDS // 3600} hours, so it is not run again by itself"
             )
         )
-        _log.error("jid=%s %s: %s", job.get("jid"), job["class"], message)
+        _log.error("jid=%.200s %.200s: %s", job.get("jid"), job["class"], message)
         # the queue, too: a minimal payload has none, and an operator's retry must lead back
         told = {"error_class": name, "error_message": message, "queue": queue}
         counted = {"retry_count": job.get("retry_count", 0), "failed_at": job.get("failed_at") or now}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: characters: whoever can push can write long names
-_MOST_NAME, _MOST_ERROR = 200, 1000
+#: bytes, in whichever form: whoever can push can write long names, and a pipe takes only so much of a line whole
+_MOST_NAME, _MOST_ERROR = 300, 1000
+#: what JSON may need for one character
+_MOST_CHARACTER = 12
 _UNTOLD = ("done", "back")
 _WORDS = {
     "done": "done",
@@ -39,7 +42,7 @@ class JobLog:
         if not outcomes:
             return
         if writer := logs.sole_writer(_log):
-            writer.emit_many(logging.getLevelName(level), outcomes, _TELLER)
+            writer.emit_many(logging.getLevelName(level), outcomes, TELLER)
             return
         for outcome in outcomes:
             _log.log(level, "%s", _message(outcome), extra={"fields": _fields(outcome)})
@@ -47,20 +50,32 @@ class JobLog:
 
 def _message(outcome: Outcome) -> str:
     unit, kind, name, jid, seconds, error, *_ = outcome
-    told = f"jid={jid[:_MOST_NAME]} {name[:_MOST_NAME] or '?'} queue={unit.queue} {_WORDS[kind]} in {seconds:.3f} s"
-    return f"{told}: {error[:_MOST_ERROR]}" if error else told
+    jid, name = _short(jid, _MOST_NAME), _short(name, _MOST_NAME)
+    told = f"jid={jid} {name or '?'} queue={unit.queue} {_WORDS[kind]} in {seconds:.3f} s"
+    return f"{told}: {_short(error, _MOST_ERROR)}" if error else told
 
 
 def _fields(outcome: Outcome) -> dict[str, Any]:
     unit, kind, name, jid, seconds, error, *_ = outcome
     fields = {
-        "jid": jid[:_MOST_NAME],
-        "name": name[:_MOST_NAME],
+        "jid": _short(jid, _MOST_NAME),
+        "name": _short(name, _MOST_NAME),
         "queue": unit.queue,
         "outcome": kind,
         "seconds": round(seconds, 6),
     }
-    return {**fields, "error": error[:_MOST_ERROR]} if error else fields
+    return {**fields, "error": _short(error, _MOST_ERROR)} if error else fields
 
 
-_TELLER = logs.Teller(_message, _fields)
+def _short(text: str, most: int) -> str:
+    """Return as much of a text as needs so many bytes in a log at the most."""
+    if len(text) * _MOST_CHARACTER <= most:
+        return text
+    text = text[:most]
+    is_plain = text.isascii() and text.isprintable() and not ('"' in text or "\\" in text)
+    while not is_plain and (size := len(json.dumps(text)) - 2) > most:
+        text = text[: len(text) * most // size]
+    return text
+
+
+TELLER = logs.Teller(_message, _fields)

@@ -69,6 +69,8 @@ class Ledger:
                 counted.append(outcome)
             else:
                 _log.warning(
-                    "jid=%s %s was taken over by another process: this run does not count", outcome.jid, outcome.name
+                    "jid=%.200s %.200s was taken over by another process: this run does not count",
+                    outcome.jid,
+                    outcome.name,
                 )
         return over, counted

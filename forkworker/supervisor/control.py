@@ -98,17 +98,14 @@ class ControlServer:
             data = client.socket.recv(4096)
         except (BlockingIOError, ConnectionResetError):
             data = b""
-        if not data:
+        client.received += data
+        if not data or len(client.received) > _MOST_REQUEST_BYTES:
             self._drop(client)
             return
-        client.received += data
-        line, newline, client.received = client.received.partition(b"\n")
+        line, newline, rest = client.received.partition(b"\n")
         if newline:
+            client.received = rest
             self._obey(client, line)
-        elif len(line) > _MOST_REQUEST_BYTES:
-            self._drop(client)
-        else:
-            client.received = line
 
     def _obey(self, client: Client, line: bytes) -> None:
         try:

@@ -66,7 +66,7 @@ def run(settings: Settings) -> int:
         master.boot()
     except (ConfigurationError, ControlError) as error:
         for problem in getattr(error, "problems", [str(error)]):
-            print(f"forkworker: {problem}", file=sys.stderr)
+            print(f"forkworker: {logs.clean(problem)}", file=sys.stderr)
         master.leave()
         return ExitCode.CONFIGURATION
     master.live()
@@ -189,7 +189,7 @@ class Master:
     def _give_up(self, code: ExitCode, why: str) -> None:
         """Stop, as this cannot end well."""
         if self.exit_code == ExitCode.OK:
-            print(f"forkworker: {why}", file=sys.stderr)
+            print(f"forkworker: {logs.clean(why)}", file=sys.stderr)
             self.exit_code = code
         self._helm.stop_now()
 
@@ -302,7 +302,7 @@ class Master:
 
     def _app_failed(self, fields: dict[str, Any]) -> None:
         """At the boot that is the end; later the children there are go on, and another try is made."""
-        sys.stderr.write(fields["traceback"])
+        logs.tell_traceback(fields["traceback"])
         if not self._fleet.was_ready:
             self._give_up(ExitCode.CONFIGURATION, fields["reason"])
         elif self._crew.forkserver:

@@ -9,9 +9,9 @@ import contextlib
 import logging
 import math
 import signal
-import sys
 from typing import TYPE_CHECKING, Any
 
+from forkworker import logs
 from forkworker.errors import ExitCode
 from forkworker.supervisor.crew import NO_RESOURCES_PAUSE_SECONDS
 from forkworker.supervisor.handle import ChildHandle
@@ -140,7 +140,7 @@ class Nursery:
         elif packet.kind == "failed":
             child.failure = fields["reason"]
             _log.error("%s could not boot: %s", child, child.failure)
-            sys.stderr.write(fields["traceback"])
+            logs.tell_traceback(fields["traceback"])
 
     def bury(self, child: ChildHandle) -> None:
         """Read the status of a child that has ended, and empty its slot."""

@@ -7,10 +7,10 @@ that ends the new ones and leaves everything as it was.
 from __future__ import annotations
 
 import logging
-import sys
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from forkworker import logs
 from forkworker.supervisor.nursery import describe_end, describe_status
 from forkworker.supervisor.states import ChildState
 
@@ -125,7 +125,7 @@ class Rollout:
         if packet.kind == "loaded":
             self._is_loaded = True
         elif packet.kind == "failed":
-            sys.stderr.write(fields["traceback"])
+            logs.tell_traceback(fields["traceback"])
             self._fail(fields["reason"])
         elif packet.kind == "unforked":
             self._fail(f"no child could be forked: {fields['reason']}")

@@ -27,6 +27,11 @@ PROBE_SECONDS = 2.0
 
 #: of /proc/net/unix: its columns, the last being the path; __SO_ACCEPTCON in the one of flags
 _COLUMNS, _ACCEPTS = 8, 0x10000
+#: what readers of a status count on
+_NUMBER = (int, float)
+_THREAD = {"seconds": _NUMBER}
+_CHILD = {"stuck_seconds": _NUMBER, "threads": [_THREAD]}
+_STATUS = {"pid": int, "started_at": _NUMBER, "queues": [str], "children": [_CHILD]}
 _ANSWER_LIMIT = 16 * 1024 * 1024
 _BACKLOG = 16
 
@@ -202,7 +207,7 @@ class Connection:
     def _accepted(self, line: bytes) -> dict[str, Any]:
         try:
             answer = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
             raise ControlError(f"what {self._path} answers is not understood: this is no master of this version")
@@ -219,10 +224,19 @@ def ask(path: str, request: dict[str, Any], seconds: float | None) -> dict[str, 
 
 def status_of(path: str, seconds: float) -> dict[str, Any]:
     """Return what the master on this socket says of itself; raises ControlError if that is none of ours."""
-    status = ask(path, {"command": "status"}, seconds).get("status")
-    if not isinstance(status, dict):
+    status: Any = ask(path, {"command": "status"}, seconds).get("status")
+    if not _fits(status, _STATUS):
         raise ControlError(f"what {path} answers is not understood: this is no master of this version")
-    return status
+    return dict(status)
+
+
+def _fits(value: object, shape: Any) -> bool:
+    """Whether a value that may be anybody's has this shape; what is absent, or null, does not matter."""
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_fits(item, shape[0]) for item in value)
+    if isinstance(shape, dict):
+        return isinstance(value, dict) and all(value.get(n) is None or _fits(value[n], s) for n, s in shape.items())
+    return isinstance(value, shape)
 
 
 def find(folder: str) -> list[str]:

@@ -45,7 +45,7 @@ def find_server() -> str | None:
 def main(lifeline: int, directory: str) -> int:
     """Keep a server running until the lifeline's other ends are closed."""
     signals.ignore(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP)
-    setproctitle(f"forkworker: leash of {directory}")
+    setproctitle("forkworker: leash of " + os.fsencode(directory).decode("utf-8", "replace"))
     os.set_inheritable(lifeline, False)
     server = find_server()
     if server is None:

@@ -19,6 +19,8 @@ class Notifier:
         """Send states, such as ``READY=1``; systemd's absence is no trouble of ours."""
         if not self._address:
             return
-        text = "\n".join(f"{name}={value}" for name, value in states.items())
+        # the words of an app's error may be in a status, and a line end in them would begin another state
+        values = {name: str(value).replace("\n", " ") for name, value in states.items()}
+        text = "\n".join(f"{name}={value}" for name, value in values.items())
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.sendto(text.encode(), socket.MSG_DONTWAIT, self._address)
+            sender.sendto(text.encode("utf-8", "replace"), socket.MSG_DONTWAIT, self._address)

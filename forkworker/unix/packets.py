@@ -16,6 +16,8 @@ from typing import Any
 
 VERSION = 1
 MOST_BYTES = 128 * 1024
+#: of what is no message; nobody obeys it
+GARBLED = "garbled"
 _MOST_DESCRIPTORS = 8
 
 
@@ -26,6 +28,17 @@ class Packet:
     kind: str
     fields: dict[str, Any]
     descriptors: tuple[int, ...] = ()
+
+
+def _read(data: bytes) -> dict[str, Any] | None:
+    """Return the fields of a message; None if it is none: a job may write to any descriptor of its process."""
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict) or not isinstance(fields.get("kind"), str) or not fields.pop("version", None):
+        return None
+    return fields
 
 
 class Channel:
@@ -66,8 +79,11 @@ class Channel:
             os.set_inheritable(descriptor, False)
         if not data:
             return None
-        fields = json.loads(data)
-        fields.pop("version")
+        fields = _read(data)
+        if fields is None:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return Packet(GARBLED, {})
         return Packet(fields.pop("kind"), fields, tuple(descriptors))
 
     def wait(self) -> Packet | None:

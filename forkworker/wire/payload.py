@@ -116,6 +116,7 @@ def is_common_json(payload: bytes) -> bool:
     try:
         fields = decode(payload)
         json.dumps(fields, ensure_ascii=False).encode()
+        payload.decode()  # also what is in it twice, of which the fields have the second only
     except (MalformedPayload, ValueError, RecursionError):
         return False
     return payload.count(b"[") + payload.count(b"{") <= MOST_NESTING or _depth(fields) <= MOST_NESTING

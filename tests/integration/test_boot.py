@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -358,3 +359,19 @@ def test_log_may_be_json_a_line_each(daemon: MakeDaemon, redis: redispy.Redis) -
     tree.stop()
     lines = [json.loads(line) for line in tree.log().splitlines()]
     assert any(jid in str(line) for line in lines)
+
+
+def test_a_folder_may_have_any_name(daemon: MakeDaemon, redis: redispy.Redis, records: Records) -> None:
+    """It gives the tag, which stands in titles, in the log and in Redis."""
+    tree = daemon(children=1, start=False)
+    odd = os.fsencode(tree.directory) + b"/bad\xff\n\x1b[2J\xe2\x80\xae"
+    os.mkdir(odd)
+    tree.options = dataclasses.replace(
+        tree.options, prefix=["sh", "-c", 'cd "$0"/bad* && exec "$@"', str(tree.directory)]
+    )
+    tree.start().wait_ready()
+    jid = push(redis, "record", [1])
+    tree.wait_until(lambda: records.ended()[jid], 10)
+    assert "[bad???[2J?]" in "".join(process.title for process in tree.processes())
+    tree.stop()
+    assert [line for line in tree.log().splitlines() if not line.isprintable()] == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from signal import SIGCONT, SIGSTOP
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.payloads import push, push_many
 from support.snapshot import places, queue, snapshot
+from support.tools import container
 from support.waiting import Pace
 
 if TYPE_CHECKING:
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 LEASE = 5
-OTHER_HOST = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--uts", "sh", "-c")
-OTHER_HOST += ('hostname elsewhere && exec "$@"', "sh")
+
+
+def other_host() -> tuple[str, ...]:
+    """Return what starts a command on another host, as far as its processes can tell."""
+    return (*container("--uts"), "sh", "-c", 'hostname elsewhere && exec "$@"', "sh")
 
 
 def test_tree_killed_and_started_again_runs_its_jobs_within_two_seconds(
@@ -56,15 +59,13 @@ def test_other_host_takes_jobs_over_after_the_lease_and_not_before(
     daemon: MakeDaemon, redis: redispy.Redis, records: Records
 ) -> None:
     """Row 4: another PID namespace and host name cannot prove that the owners are dead."""
-    if shutil.which("unshare") is None:
-        pytest.skip("needs unshare")
     tree = daemon(children=2, concurrency=5, lease=LEASE)
     jids = push_many(redis, "record", [[number, 30] for number in range(10)])
     tree.wait_until(lambda: records.started() == dict.fromkeys(jids, 1), 10)
     tree.kill_all()
     killed, pace = time.monotonic(), Pace()
     last_beat = killed - LEASE / 5
-    other = daemon(children=2, concurrency=5, lease=LEASE, timeout=0.5, prefix=OTHER_HOST)
+    other = daemon(children=2, concurrency=5, lease=LEASE, timeout=0.5, prefix=other_host())
     assert all(who.startswith("elsewhere:") for who in other.registered().values())
     other.wait_until(lambda: records.started() == dict.fromkeys(jids, 2), 15, "all ten run again")
     again = [event.at for event in records.starts()][10:]
@@ -78,7 +79,7 @@ def test_other_host_leaves_a_live_tree_alone(daemon: MakeDaemon, redis: redispy.
     tree = daemon(children=3, concurrency=1, lease=LEASE)
     jids = [push(redis, "hold_gil", [LEASE + 3]), *push_many(redis, "record", [[n, LEASE + 3] for n in (1, 2)])]
     tree.wait_until(lambda: len(records.started()) == 3, 10)
-    other = daemon(children=1, lease=LEASE, prefix=OTHER_HOST)
+    other = daemon(children=1, lease=LEASE, prefix=other_host())
     frozen = next(event.pid for event in records.starts() if event.jid == jids[2])
     os.kill(frozen, SIGSTOP)
     frozen_at = time.monotonic()
@@ -101,7 +102,7 @@ def test_host_that_was_cut_off_loses_its_lease_and_goes_on_under_a_new_nonce(
     ((pid, identity),) = tree.registered().items()
     jids = [push(redis, "record", [1, LEASE + 4]), push(redis, "fail_late", [LEASE + 4])]
     tree.wait_until(lambda: len(records.running()) == 2, 5)
-    other = daemon(children=1, lease=LEASE, prefix=OTHER_HOST)
+    other = daemon(children=1, lease=LEASE, prefix=other_host())
     proxy.refuse()
     other.wait_until(lambda: records.started() == dict.fromkeys(jids, 2), LEASE + 5, "the other host runs them")
     proxy.allow()
@@ -123,7 +124,7 @@ def test_watch_begins_anew_after_an_outage(
     tree = daemon(url=proxy.url, children=1, concurrency=2, lease=LEASE)
     jids = push_many(redis, "record", [[number, LEASE + 8] for number in range(2)])
     tree.wait_until(lambda: len(records.running()) == 2, 5)
-    other = daemon(children=1, lease=LEASE, prefix=OTHER_HOST)
+    other = daemon(children=1, lease=LEASE, prefix=other_host())
     time.sleep(2)  # so that the other has seen its beats
     proxy.refuse()
     redis_server.stop()
@@ -144,10 +145,12 @@ def test_second_master_on_this_host_does_not_touch_a_live_ones_jobs(
     daemon: MakeDaemon, redis: redispy.Redis, records: Records
 ) -> None:
     first = daemon(children=2, concurrency=5)
-    jids = push_many(redis, "record", [[number, 3] for number in range(10)])
+    end = first.directory / "end"
+    jids = push_many(redis, "await_file", [[str(end)]] * 10)
     first.wait_until(lambda: len(records.started()) == 10, 10)
     second = daemon(children=1, concurrency=5)
     assert set(places(redis)) == set(jids)
+    end.touch()
     first.wait_until(lambda: set(records.ended()) == set(jids), 10)
     assert set(records.started().values()) == {1}
     second.stop(shared=True)

@@ -14,7 +14,7 @@ import pytest
 from support import processes
 from support.payloads import push, push_many
 from support.snapshot import homes, places, queue
-from support.tools import tool
+from support.tools import container, lack
 from support.waiting import Watch
 
 from forkworker.unix import control
@@ -176,8 +176,7 @@ def test_random_sequence_has_one_orderly_end(
 def test_as_process_1_of_a_container_it_reaps_strangers_and_stops_in_order(
     daemon: MakeDaemon, redis: redispy.Redis, records: Records
 ) -> None:
-    container = (tool("unshare", "util-linux"), "--pid", "--fork", "--mount-proc", "--kill-child")
-    tree = daemon(children=2, timeout=TIMEOUT_SECONDS, prefix=container)
+    tree = daemon(children=2, timeout=TIMEOUT_SECONDS, prefix=container())
     assert processes.inner_pid(tree.master()) == 1
     left_behind = [push(redis, "abandon") for _ in range(5)]
     tree.wait_until(lambda: set(records.ended()) == set(left_behind), 20, "five have left a process behind")
@@ -220,8 +219,7 @@ def test_behind_a_shell_it_stops_in_order(
 def cgroup() -> Iterator[Path]:
     """A memory limit that a small tree keeps well below."""
     if not os.access(MEMORY / "cgroup.procs", os.W_OK):
-        why = "needs root, and the memory controller of cgroup version 1"
-        pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
+        lack("it needs root, and the memory controller of cgroup version 1")
     folder = MEMORY / f"fw-{os.getpid()}-{random.getrandbits(32):08x}"
     folder.mkdir()
     (folder / "memory.limit_in_bytes").write_text(str(LIMIT_BYTES))

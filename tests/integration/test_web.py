@@ -152,7 +152,7 @@ def numbers_and_texts(value: Any) -> set[Any]:
 
 def test_status_tells_what_runs_and_what_waits(daemon: MakeDaemon, redis: redispy.Redis, records: Records) -> None:
     tree = daemon(children=2, concurrency=1, queues=["default", "mail"], lease=5)
-    running = push_many(redis, "record", [[n, 6] for n in range(2)])
+    running = push_many(redis, "record", [[n, 60] for n in range(2)])
     tree.wait_until(lambda: len(records.running()) == 2, 5)
     push_many(redis, "record", [[n] for n in range(17)], queue="mail")
     tree.wait_until(

@@ -200,6 +200,8 @@ class Owner:
     in_doubt: bool = True
     look_again: bool = False
     stuck: bool = False
+    #: what went back, or will, without having been started
+    given_back: set[bytes] = field(default_factory=set)
     #: identities that it has lost; their lists are made known again, lest a late wait has filled them
     left_behind: list[str] = field(default_factory=list)
 
@@ -225,6 +227,7 @@ class Owner:
         """The newest of those not started go back, the newest first."""
         unstarted = [unit for unit in self.hand if not unit.started and unit.kind is None]
         for unit in unstarted[::-1][:count]:
+            self.given_back.add(unit.payload)
             self.end(unit, "back")
 
     # Redis

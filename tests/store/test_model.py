@@ -266,11 +266,16 @@ class Model(RuleBasedStateMachine):
                 for unit in owner.hand
                 if unit.identity == owner.identity
                 and unit not in under_way
+                and not self._may_go_with_its_twin(owner, unit.payload)
                 and (unit.started or not (owner.stuck or unit.kind))
             ]
             for queue in QUEUES:
                 content = Counter(world.get(listed(owner.identity, queue), ()))
                 assert not Counter(unit.payload for unit in held if unit.queue == queue) - content
+
+    def _may_go_with_its_twin(self, owner: Owner, payload: bytes) -> bool:
+        """In a list, jobs of the same bytes are one as good as the other: see ADR 0006."""
+        return payload in owner.given_back and self.bench.accepted[jid_of(payload)] > 1
 
     def _the_living_know_what_they_have(self, world: dict[str, Any]) -> None:
         for owner in self._living():
@@ -334,6 +339,28 @@ def test_any_interleaving_keeps_each_job_in_exactly_one_place(redis_server: Redi
     finally:
         link.close()
         client.close()
+
+
+def test_a_twin_of_what_was_given_back_and_rescued_at_once_may_be_put_back_while_it_runs(
+    redis_server: RedisServer, redis: redispy.Redis
+) -> None:
+    """Found by Hypothesis: in a working list, jobs of the same bytes are one as good as the other."""
+    link = Link(redis_server.url, preload={*orphans.SCRIPTS, *working.SCRIPTS})
+    model = type("Model", (Model,), {"link": link, "client": redis})()
+    model.push("high", 1, alike=True, broken=False)
+    owner = model.owners[0]
+    owner.reconcile(Fate.ANSWERED, 0)
+    owner.trade(2, QUEUES, Fate.ANSWERED)
+    model.start(0, 0)
+    model.give_back(0, 1)
+    model.rescue(0, Fate.ANSWERED)
+    model.promises_hold()
+    owner.reconcile(Fate.ANSWERED, 0)
+    owner.trade(0, QUEUES, Fate.ANSWERED)
+
+    model.promises_hold()
+    assert redis.llen("queue:high") == 2
+    link.close()
 
 
 def test_a_batch_of_the_model_is_smaller_than_a_hand() -> None:

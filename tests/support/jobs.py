@@ -193,6 +193,14 @@ def await_stop(seconds: float = 30) -> None:
             time.sleep(STEP_SECONDS)
 
 
+@forkworker.job(name="await_file")
+def await_file(path: str) -> None:
+    """Run until a file is there."""
+    with noted():
+        while not os.path.exists(path):
+            time.sleep(STEP_SECONDS)
+
+
 @forkworker.job(name="push_from_elsewhere")
 def push_from_elsewhere(name: str, args: list[Any]) -> None:
     """Push a job from another directory."""

@@ -31,7 +31,7 @@ PYTHON, PACKAGES, CHECKOUT = "/opt/python", "/opt/packages", "/opt/checkout"
 SHARED = "/mnt/shared"
 APP = "/srv/shop"
 _CGROUPS = ("systemd", "unified")
-_ENVIRONMENT = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8")
+_ENVIRONMENT = ("/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8")
 
 _MOUNT = """
 set -e

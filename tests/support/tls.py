@@ -6,8 +6,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from support.servers import RedisServer, free_port
-from support.tools import tool
+from support.servers import RedisServer, free_port, server_binary
+from support.tools import lack, tool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,10 +69,19 @@ def _openssl(*words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def _speaks_tls() -> bool:
+    """Whether the server was built with TLS: then it ends because it misses a certificate."""
+    line = [server_binary(), "--port", "0", "--tls-port", "1"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
+    return "No tls-cert-file configured" in done.stdout
+
+
 class TlsServer(RedisServer):
     """A Redis with a TLS port; the tests' own client comes by its Unix socket."""
 
     def __init__(self, own: Certificate, authority: Authority, *, asks_clients: bool = False) -> None:
+        if not _speaks_tls():
+            lack(f"{server_binary()} was built without TLS: apt install redis-server")
         self.tls_port = free_port()
         files = ["--tls-cert-file", own.file, "--tls-key-file", own.key, "--tls-ca-cert-file", authority.file]
         asks = ["--tls-auth-clients", "yes" if asks_clients else "no"]

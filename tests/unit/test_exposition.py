@@ -96,6 +96,16 @@ def test_prometheus_finds_nothing_to_say_against_it_whatever_the_names_are() -> 
     assert lines_of(away)["forkworker_ready"] == lines_of(away)["forkworker_redis_up"] == 0
 
 
+def test_names_that_look_alike_are_shown_once_and_steer_no_terminal() -> None:
+    names = ("\x1b[2J", "\\x1b[2J", "\x9b31m", "\u202e", "\ud800", "?", "\r\n")
+    queues = tuple(QueueSize(name, 1, 0.0) for name in names)
+    held = Holdings(queues=queues, schedule=0, retry=0, dead=0, orphaned=0, round_trip_seconds=0.0)
+    page = render(Settings(), sight(holdings=held), NOW, NOW).encode("utf-8", "replace").decode()
+    assert promtool("check", "metrics", text=page) == ""
+    assert all(line.isprintable() for line in page.split("\n"))
+    assert page.count("forkworker_queue_jobs{") == len(names) - 2
+
+
 def test_bounds_that_are_shown_are_bounds() -> None:
     assert set(SHOWN_BOUNDS) <= set(BOUNDS)
 

@@ -80,7 +80,7 @@ def raised(error: Exception) -> Exception:
         ("\x00\x07\x1b[31m\x7f", "\\x00\\x07\\x1b[31m\\x7f"),
         ("\x80\x85\x9b\x9f\xa0", "\\x80\\x85\\x9b\\x9f\xa0"),
         ("\u2028\u2029", "\\u2028\\u2029"),
-        ("\u202e\u202a\u2066\u2069", "\\u202e\\u202a\\u2066\\u2069"),
+        ("\u202e\u202a\u2066\u2069\u200e\u061c", "\\u202e\\u202a\\u2066\\u2069\\u200e\\u061c"),
         ("", ""),
     ],
     ids=["plain", "white space", "C0 and DEL", "C1", "separators", "direction", "empty"],
@@ -136,6 +136,13 @@ def test_a_json_line_has_the_same_as_fields() -> None:
         "pid": os.getpid(),
         "message": "jid=0f\n",
     }
+
+
+def test_a_json_line_has_no_character_that_does_anything() -> None:
+    line = JsonFormatter("child=2").format(record("".join(map(chr, range(0x2100)))))
+
+    assert line.isascii()
+    assert line.isprintable()
 
 
 def test_a_json_line_has_traceback_and_fields() -> None:
@@ -328,6 +335,42 @@ def test_a_job_line_as_json_has_its_fields_and_a_bounded_error(lines: Lines) -> 
     }
     assert told["error"] == ("E: " + "x" * 5000)[:1000]
     assert len(line) < 4000
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("letter", ["x", '"', "\x1b", "\u202e", "\x7f", "ä", "\U0001f525", "\ud800"], ids=ascii)
+def test_a_job_line_fits_into_a_pipe_whatever_it_is_made_of(lines: Lines, form: str, letter: str) -> None:
+    """A longer one could be mixed with those of other processes."""
+    logs.configure("info", form, "child=2")
+    told = outcome("retry", letter * 20_000)._replace(jid=letter * 20_000, name=letter * 20_000)
+
+    JobLog().report([told])
+
+    (line,) = lines.read()
+    assert 300 < len(line.encode()) <= select.PIPE_BUF - 1
+    assert clean(line) == line
+
+
+def test_a_traceback_of_another_process_is_lines_or_one_object(lines: Lines) -> None:
+    trace = 'Traceback:\n\tFile "x"\nValueError: \x1b[2J\u2028\x85\n'
+    logs.configure("info", "text", "master")
+    logs.tell_traceback(trace)
+    logs.configure("info", "json", "master")
+    logs.tell_traceback(trace)
+
+    *plain, told = lines.read()
+    assert plain == ["Traceback:", '    File "x"', "ValueError: \\x1b[2J\\u2028\\x85"]
+    assert json.loads(told)["traceback"] == trace
+
+
+def test_a_line_that_is_written_in_pieces_is_written_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+    logs.configure("info", "text", "child=2")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda _descriptor, data: written.append(data[:7]) or len(data[:7]))
+        logging.getLogger("forkworker").info("0123456789" * 10)
+
+    assert b"".join(written).endswith(b"0123456789\n")
 
 
 def outcomes(count: int) -> list[Outcome]:

@@ -86,3 +86,10 @@ def test_a_systemd_that_reads_nothing_does_not_hold_the_master_up(folder: Path) 
     thread.join(5)
 
     assert not held_up
+
+
+def test_an_apps_words_in_a_status_begin_no_other_state_and_need_be_no_text(folder: Path) -> None:
+    with listener(str(folder / "notify")) as systemd:
+        Notifier(str(folder / "notify")).tell(STATUS="failed: x\nMAINPID=1\ud800")
+
+        assert systemd.recv(1000) == b"STATUS=failed: x MAINPID=1?"

@@ -169,3 +169,18 @@ def test_a_message_of_another_version_with_more_fields_is_read() -> None:
     assert channel.receive() == Packet("child", {"slot": 1, "news": True})
     ours.close()
     channel.close()
+
+
+@pytest.mark.parametrize("text", [b"x", b"\xff", b"[]", b"{}", b'{"kind":1,"version":1}', b"[" * 100_000])
+def test_what_is_no_message_is_garbled_and_its_descriptors_are_closed(text: bytes) -> None:
+    """A job may write to any descriptor of its process, and the master reads it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    channel = Channel(theirs)
+    before = os.listdir("/proc/self/fd")
+    socket.send_fds(ours, [text], [0, 1])
+    ours.send(b'{"kind":"look","version":1}')
+
+    assert channel.drain() == ([Packet("garbled", {}), Packet("look", {})], True)
+    assert os.listdir("/proc/self/fd") == before
+    ours.close()
+    channel.close()

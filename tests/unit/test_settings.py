@@ -65,6 +65,8 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         ({"drain_timeout": 1e9}, ["drain_timeout is 1000000000: it must be from 0 to 31622400"]),
         ({"lease": float("inf")}, ["lease is inf"]),
         ({"tag": "x" * 101}, ["tag has 101 letters: at most 100"]),
+        ({"tag": "a\u202eb"}, ["tag has a character that cannot be shown"]),
+        ({"tag": "\udcff"}, ["tag has a character that cannot be shown"]),
         ({"queues": (Queue("a b"), Queue("a b"))}, ["queue 'a b': a name may have"]),
         ({"lease": 4.9}, ["lease is 4.9: it must be from 5 to 31622400"]),
         ({"queues": ()}, ["queues is empty"]),

@@ -143,13 +143,26 @@ def test_a_text_that_holds_no_keyword_arguments_stays_a_text(kwargs: str) -> Non
         (b'{"class":"a","args":["\\ud83d"]}', False),
         (b'{"class":"a","args":["\xed\xa0\xbd"]}', False),
         (b'{"class":"a","args":["\xff"]}', False),
+        (b'{"class":"a","jid":"\xed\xa0\xbd","jid":"","args":[]}', False),
         (b'{"class":"a","args":' + b"[" * 99 + b"]" * 99 + b"}", True),
         (b'{"class":"a","args":' + b"[" * 100 + b"]" * 100 + b"}", False),
         (b'{"class":"a","args":[' + b"[]," * 200 + b"[]]}", True),
         (b'{"class":"a","args":[1', False),
         (b"", False),
     ],
-    ids=["plain", "a pair", "half of a pair", "half in bytes", "latin", "deep", "too deep", "broad", "cut", "empty"],
+    ids=[
+        "plain",
+        "a pair",
+        "half of a pair",
+        "half in bytes",
+        "latin",
+        "half in what is not read",
+        "deep",
+        "too deep",
+        "broad",
+        "cut",
+        "empty",
+    ],
 )
 def test_what_ruby_cannot_read_is_told_apart(text: bytes, is_common: bool) -> None:
     assert payload.is_common_json(text) is is_common

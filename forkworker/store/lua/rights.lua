@@ -6,7 +6,8 @@ local own, refused = KEYS[1], {}
 local function try(command, ...)
   local answer = redis.pcall(command, ...)
   local why = type(answer) == 'table' and answer['err'] or ''
-  if string.find(why, 'NOPERM') or string.find(why, "can't run this command") then
+  -- as Redis 7.0 and older say it, as Valkey does, as outside of a script
+  if string.find(why, "can't run this command") or string.find(why, 'no permissions to run') or string.find(why, 'NOPERM') then
     refused[#refused + 1] = command
   end
 end
