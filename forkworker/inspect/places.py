@@ -16,7 +16,7 @@ from forkworker.inspect.kinds import Kind, Kinds
 from forkworker.store import overview, paused, sets, withdrawals
 from forkworker.store.sets import Promotion
 from forkworker.store.walks import Found, QueueWalk, SetWalk, Walk, size_command
-from forkworker.wire import keys, payload
+from forkworker.wire import keys, pages, payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -281,7 +281,7 @@ def _promotion(entry: Entry, now: float) -> Promotion | None:
     """Return the way to the queue, as Sidekiq's Web UI has it; None for what is no job."""
     if not entry.job:
         return None
-    job = {**entry.job, "queue": entry.queue, "enqueued_at": now}
+    job = {**pages.presentable(entry.job), "queue": entry.queue, "enqueued_at": now}
     if entry.retry_count is not None and entry.place != keys.SCHEDULE:
         job["retry_count"] = entry.retry_count - 1
     try:
@@ -292,9 +292,13 @@ def _promotion(entry: Entry, now: float) -> Promotion | None:
 
 def buried_form(entry: Entry, now: float) -> bytes:
     """Return an entry as it goes to the dead set: as it is, if it says when it failed, which Web UIs want to know."""
-    if not entry.job or entry.failed_at is not None:
+    if not entry.job:
+        return entry.payload
+    job = pages.presentable(entry.job)
+    failed = {} if job.get("failed_at") or job.get("retried_at") else {"failed_at": now}
+    if job is entry.job and not failed:
         return entry.payload
     try:
-        return payload.encode({**entry.job, "queue": entry.queue, "failed_at": now})
+        return payload.encode({**job, "queue": entry.queue, **failed})
     except (ValueError, RecursionError):
         return entry.payload

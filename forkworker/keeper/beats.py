@@ -13,7 +13,7 @@ from forkworker.errors import IdentityTaken
 from forkworker.store import orphans, processes
 from forkworker.unix import board
 from forkworker.unix.board import Gate, Record, State
-from forkworker.wire import payload
+from forkworker.wire import pages, payload
 
 if TYPE_CHECKING:
     from forkworker.clock import Clock
@@ -90,10 +90,10 @@ class Beats:
             queue = self._settings.queue_names[record.queue]
             text = record.head if record.is_whole else long.get(record.key, b"")
             # one that Ruby cannot read would be an error instead of the whole page
-            is_readable = payload.is_common_json(text)
+            form = pages.running_form(text)
             work = {
                 "queue": queue,
-                "payload": text.decode() if is_readable else _placeholder(record, queue),
+                "payload": _placeholder(record, queue) if form is None else form,
                 "run_at": int(record.started_at),
             }
             shown[f"thread{record.thread}"] = json.dumps(work)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from forkworker.errors import MalformedPayload
 from forkworker.store import orphans, sets
 from forkworker.store.sets import Promotion
-from forkworker.wire import keys, payload
+from forkworker.wire import keys, pages, payload
 
 if TYPE_CHECKING:
     from forkworker.clock import Clock
@@ -62,7 +62,7 @@ class Poller:
             queue = job.get("queue")
             if not isinstance(queue, str) or not queue:
                 queue = DEFAULT_QUEUE
-            new = text if keep else payload.encode({**job, "queue": queue, "enqueued_at": now})
+            new = text if keep else payload.encode({**pages.presentable(job), "queue": queue, "enqueued_at": now})
             return Promotion(text, queue, new)
         except (MalformedPayload, ValueError, RecursionError) as error:
             _log.warning("a due entry is no job (%s): it goes to the dead set as it is", error)

@@ -15,7 +15,7 @@ from forkworker.store import orphans, sets
 from forkworker.store.orphans import Entry, Restored
 from forkworker.unix import board
 from forkworker.unix.board import Record, State
-from forkworker.wire import payload
+from forkworker.wire import pages, payload
 from forkworker.wire.payload import name_and_jid
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ class Restorer:
         _log.error("jid=%.200s %.200s: %s", job.get("jid"), job["class"], message)
         # the queue, too: a minimal payload has none, and an operator's retry must lead back
         told = {"error_class": name, "error_message": message, "queue": queue}
+        job = pages.presentable(job)
         counted = {"retry_count": job.get("retry_count", 0), "failed_at": job.get("failed_at") or now}
         return payload.encode({**job, **told, **counted, "retried_at": now})
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from forkworker import delay as delays
 from forkworker.errors import Bury, RetryIn, UnknownJob
 from forkworker.options import Options
-from forkworker.wire import payload
+from forkworker.settings import QUEUE_NAME
+from forkworker.wire import pages, payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from forkworker.store.working import Kind
 
 DEFAULT_RETRIES = 25
+#: of a backtrace, also where a payload wants all
+_MOST_LINES = 10_000
 #: whatever a payload says; its fourth power in seconds is longer than anybody waits
 _MOST_FAILURES = 1000
 #: a hundred years: later than that a retry is not due
@@ -64,7 +67,8 @@ def decide(
     if most is None:
         return Verdict("failed")
     count = previous_failures(job)
-    told = {**job, **_error_fields(job, error, options), **_count_fields(job, count, now)}
+    shown = pages.presentable(job)
+    told = {**shown, **_error_fields(job, error, options), **_count_fields(shown, count, now)}
     told["queue"] = _queue(job, queue)
     if _may_retry(job, error, count, most, now):
         return Verdict("retry", payload.encode(told), now + delay(job, count, error, options, uniform))
@@ -75,7 +79,7 @@ def decide(
 
 def _queue(job: dict[str, Any], queue: str) -> str:
     wanted = job.get("retry_queue")
-    return wanted if isinstance(wanted, str) and wanted else queue
+    return wanted if isinstance(wanted, str) and QUEUE_NAME.fullmatch(wanted) else queue
 
 
 def _is_kept(job: dict[str, Any], error: BaseException, options: Options) -> bool:
@@ -160,7 +164,8 @@ def backtrace(error: BaseException, wanted: object) -> list[str]:
     if wanted is False or wanted is None:
         return []
     lines = itertools.chain.from_iterable(_origins(error))
-    return list(itertools.islice(lines, max(0, wanted)) if isinstance(wanted, int) and wanted is not True else lines)
+    most = max(0, wanted) if isinstance(wanted, int) and wanted is not True else _MOST_LINES
+    return list(itertools.islice(lines, min(most, _MOST_LINES)))
 
 
 def _origins(error: BaseException) -> Iterator[list[str]]:

@@ -166,6 +166,9 @@ def instant(value: object) -> float | None:
     return seconds if math.isfinite(seconds) else None
 
 
+_NO_TAG = str.maketrans("<>&", "()+")
+
+
 def describe_error(error: BaseException) -> tuple[str, str]:
     """Return class and message of an error, in the length that Sidekiq keeps."""
     return _told(_class_name, error), _told(str, error)
@@ -173,7 +176,8 @@ def describe_error(error: BaseException) -> tuple[str, str]:
 
 def _class_name(error: BaseException) -> str:
     kind = type(error)
-    name = kind.__qualname__.replace("<locals>.", "")  # Sidekiq's Web UI takes it for a tag
+    # Sidekiq's Web UI prints it as it is, and a browser takes "<locals>" for a tag
+    name = kind.__qualname__.replace("<locals>.", "").translate(_NO_TAG)
     return name if kind.__module__ == "builtins" else f"{kind.__module__}.{name}"
 
 

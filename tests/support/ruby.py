@@ -138,7 +138,7 @@ class WebUi(RubyProcess):
     def _open(self, request: urllib.request.Request) -> Page:
         try:
             with self._browser.open(request, timeout=30) as answer:
-                return Page(answer.status, answer.geturl(), answer.read().decode())
+                return Page(answer.status, answer.geturl(), answer.read().decode("utf-8", "replace"))
         except urllib.error.HTTPError as error:
             with error:
                 return Page(error.code, request.full_url, error.read().decode("utf-8", "replace"))

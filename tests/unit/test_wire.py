@@ -318,6 +318,12 @@ def test_the_class_of_an_error_of_a_function_has_nothing_that_looks_like_a_tag()
     assert re.fullmatch(r"[\w.]+\.OwnError", name)
 
 
+def test_the_class_of_an_error_has_no_markup() -> None:
+    kind = type("Bad<b>&Co", (Exception,), {"__module__": "shop"})
+
+    assert payload.describe_error(kind("<b>")) == ("shop.Bad(b)+Co", "<b>")
+
+
 def test_a_message_is_cut_at_10_000_characters() -> None:
     assert payload.describe_error(ValueError("é" * 10_001)) == ("ValueError", "é" * 10_000)
 
