@@ -6,11 +6,11 @@ Used in the master.  What it finds worn, `policy` replaces; what hangs in its bo
 from __future__ import annotations
 
 import logging
-import random
 import signal
 from typing import TYPE_CHECKING
 
 from forkworker.supervisor.states import ChildState
+from forkworker.supervisor.wear import LEAST_LOOK_SECONDS, Wear
 from forkworker.unix import process
 from forkworker.unix.board import Gate
 
@@ -28,12 +28,10 @@ if TYPE_CHECKING:
 DUMP_SECONDS = 0.3
 #: an interpreter that was not free for so long is told of
 HANG_SECONDS = 10.0
-#: limits of jobs and age are less by up to this part, so that children do not come of age together
-JITTER = 0.1
 #: what a replacement takes to be ready: a child that would be over its limit by then is replaced now
 LEAD_SECONDS = 0.3
-#: how often memory is looked at; the shorter the faster it grows
-LEAST_LOOK_SECONDS, MOST_LOOK_SECONDS = 0.05, 0.5
+#: our next look and what a job then allocates before it sees the gate: a child that would be over by then takes no more
+REST_SECONDS = 2 * LEAST_LOOK_SECONDS
 _MEGABYTE = 1024 * 1024
 _log = logging.getLogger(__name__)
 
@@ -57,7 +55,7 @@ class Checkup:
         self._clock = clock
         self._kill = kill
         self._dump = dump
-        self._wear: dict[ChildHandle, _Wear] = {}
+        self._wear: dict[ChildHandle, Wear] = {}
         self._has_told_heavy = False
 
     def look(self) -> None:
@@ -129,7 +127,7 @@ class Checkup:
         if not (settings.max_memory or settings.max_jobs or settings.max_age):
             return
         if child not in self._wear:
-            self._wear[child] = _Wear(now)
+            self._wear[child] = Wear(now)
         wear = self._wear[child]
         if 0 < settings.max_jobs * wear.share <= child.board.settled:
             self._retire(child, f"it has done {child.board.settled} jobs (max_jobs {settings.max_jobs})")
@@ -138,15 +136,15 @@ class Checkup:
         if settings.max_memory and child.pid and now >= wear.look_at:
             self._look_at_memory(child, child.pid, wear, now)
 
-    def _look_at_memory(self, child: ChildHandle, pid: int, wear: _Wear, now: float) -> None:
+    def _look_at_memory(self, child: ChildHandle, pid: int, wear: Wear, now: float) -> None:
         limit = self._settings.max_memory
         wear.note(now, _measured(pid, limit), limit)
         if wear.is_heavy_from_birth:
             self._tell_heavy(child, wear.size)
             return
-        if wear.size + wear.growth * LEAD_SECONDS >= limit:
+        if wear.is_over(limit, LEAD_SECONDS):
             self._retire(child, f"it has {wear.size / _MEGABYTE:.0f} MB (max_memory {limit / _MEGABYTE:.0f} MB)")
-        if wear.size >= limit:
+        if wear.is_over(limit, REST_SECONDS):
             child.shut(Gate.QUIET)  # its replacement is on its way, and may come too late
 
     def _retire(self, child: ChildHandle, why: str) -> None:
@@ -163,27 +161,6 @@ class Checkup:
                 child,
                 size / _MEGABYTE,
             )
-
-
-class _Wear:
-    """What is known of one child's use."""
-
-    def __init__(self, now: float) -> None:
-        self.share = 1 - JITTER * random.random()
-        self.look_at = now
-        self.size = self.growth = 0.0
-        self.is_heavy_from_birth = False
-        self._noted_at = 0.0
-
-    def note(self, now: float, size: float, limit: float) -> None:
-        """Take in how much memory it has, and work out when to look again."""
-        if not self._noted_at:
-            self.is_heavy_from_birth = size >= limit
-        else:
-            self.growth = max(0.0, (size - self.size) / (now - self._noted_at))
-        self.size, self._noted_at = size, now
-        quarter = (limit - size) / self.growth / 4 if self.growth else MOST_LOOK_SECONDS
-        self.look_at = now + min(max(quarter, LEAST_LOOK_SECONDS), MOST_LOOK_SECONDS)
 
 
 def _works(child: ChildHandle) -> bool:
