@@ -69,7 +69,7 @@ def test_a_child_that_is_large_from_birth_is_told_of_once_and_kept(
 
 
 def test_a_child_that_hangs_in_its_boot_is_ended_with_its_stacks(daemon: MakeDaemon) -> None:
-    tree = daemon(app="hangs", children=1, start=False, environment={"FORKWORKER_BOOT_TIMEOUT": "1"})
+    tree = daemon(app="hangs", children=1, start=False, environment={"FORKWORKER_BOOT_TIMEOUT": "4"})
     (tree.directory / "hangs.py").write_text(
         "import forkworker, os, pathlib, time\n"
         "@forkworker.on('startup')\n"
@@ -77,7 +77,7 @@ def test_a_child_that_hangs_in_its_boot_is_ended_with_its_stacks(daemon: MakeDae
         "    while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
     )
     tree.start()
-    tree.wait_until(lambda: tree.log_lines("was not ready after 1 s"), 10)
+    tree.wait_until(lambda: tree.log_lines("was not ready after 4 s"), 15)
     assert "wait_for_ever" in tree.log()
     (tree.directory / "go").touch()
     tree.wait_ready().stop()
