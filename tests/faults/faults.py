@@ -128,12 +128,16 @@ def _find(host: Host, role: str) -> int:
 def _kill(world: World, host: Host, role: str, number: signal.Signals) -> int:
     """Send a signal to one process; note it before, as the effects may be quicker than we."""
     pid = _find(host, role)
+    _note_hit(world, host, pid)
+    os.kill(pid, number)
+    return pid
+
+
+def _note_hit(world: World, host: Host, pid: int) -> None:
     for deed in reversed(world.deeds):
         if deed.host == host.number and deed.over > time.monotonic():
             deed.hit |= {pid}
             break
-    os.kill(pid, number)
-    return pid
 
 
 def _has_gone(pid: int, start: int | None) -> Callable[[], bool]:
@@ -442,6 +446,28 @@ def cut_restore(world: World, host: Host, rng: random.Random, _hold: float) -> I
         yield cut.done.wait(6)
     finally:
         host.proxy.drop_cuts()
+
+
+@fault("a killed child's last fetch arrives late", "network", (0, 2), cards=2)
+def late_fetch(world: World, host: Host, _rng: random.Random, hold: float) -> Iterator[bool]:
+    """When its jobs have gone back already: it takes more of them, for nobody."""
+    late = host.proxy.keep_back(_is_fetch)
+    try:
+        world.generator.probe(host.queue, FETCHED)
+        if not late.held.wait(6):
+            raise Missed("nobody fetched")
+        identity = late.command[3].removeprefix(b"taken:")
+        pid = int(identity.split(b":")[1])
+        _note_hit(world, host, pid)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not world.client.sismember("processes", identity), 5, "its jobs are back")
+        pause(hold)
+        world.generator.probe(host.queue, 2 * FETCHED)
+        late.release()
+        wait_until(lambda: world.client.keys(f"working:{identity.decode()}:*"), 3, "it has taken jobs")
+        yield True
+    finally:
+        late.release()
 
 
 @fault("half-open connections", "network", (0.5, 8), silences=True)

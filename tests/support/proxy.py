@@ -50,6 +50,30 @@ class Cut:
             return True
 
 
+@dataclass
+class Delay:
+    """An order to keep the first command that ``matches`` back until it is released; its connection waits with it."""
+
+    matches: Callable[[Command, Any], bool]
+    command: Command = field(default_factory=list)
+    held: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def meet(self, command: Command) -> None:
+        """Hold the command back, if it is the one."""
+        with self._lock:
+            if self.held.is_set() or self.released.is_set() or not self.matches(command, None):
+                return
+            self.command = command
+            self.held.set()
+        self.released.wait()
+
+    def release(self) -> None:
+        """Let it go, and hold nothing back any more."""
+        self.released.set()
+
+
 class Proxy:
     """Listens on a local port and forwards to one server; a context manager."""
 
@@ -67,6 +91,7 @@ class Proxy:
         self._open.set()
         self._cuts: list[Cut] = []
         self._early_cuts: list[Cut] = []
+        self._delays: list[Delay] = []
         self._links: set[Link] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -98,6 +123,12 @@ class Proxy:
         cut = Cut(matches, times)
         self._cuts.append(cut)
         return cut
+
+    def keep_back(self, matches: Callable[[Command, Any], bool]) -> Delay:
+        """Keep the next command that matches from the server, until it is released; its client may be gone by then."""
+        delay = Delay(matches)
+        self._delays = [*(other for other in self._delays if not other.released.is_set()), delay]
+        return delay
 
     def cut_all(self) -> None:
         """Close every connection there is."""
@@ -131,6 +162,8 @@ class Proxy:
         """End everything and wait for the threads."""
         self._closed = True
         self._flow.set()
+        for delay in self._delays:
+            delay.release()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -177,6 +210,11 @@ class Proxy:
     def drop_cuts(self) -> None:
         """Take back every order to cut."""
         self._cuts, self._early_cuts = [], []
+
+    def keep(self, command: Command) -> None:
+        """Wait as long as a command is to be kept back."""
+        for delay in self._delays:
+            delay.meet(command)
 
     def shall_withhold(self, command: Command) -> bool:
         """Say whether a connection ends before this command."""
@@ -252,6 +290,7 @@ class Link:
         whole = True
         while (command := self._commands.gets()) is not NOTHING:
             self._waiting.append(command)
+            self._proxy.keep(command)
             whole = not self._proxy.shall_withhold(command) and whole
         return whole
 
