@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import redis
 
+from faults.checker import is_wake
 from faults.world import LEASE_SECONDS
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ START_SECONDS = 3.5
 UNKNOWN_SECONDS, UNKNOWN_IN_PEACE_SECONDS, PEACE_SECONDS = 14.0, 5.0, 15.0
 #: between two beats of a keeper that can beat
 BEAT_SECONDS = 3.0
-#: a frozen process may have looked at its lease just before
-_FREEZES = ("a child frozen beyond its lease", "a whole tree frozen beyond its lease")
 _LAST_CUT = "cut after a fetch ran"
 # One script, so that a job that moves between two reads is not seen twice.  Returns jobs that stand in two places,
 # (working list, job) in pairs, and (identity, beat) in pairs.
@@ -168,7 +167,7 @@ class Census:
         seen = bisect_right(beats, look.after)
         if not seen or at <= beats[seen - 1] + LEASE_SECONDS + START_SECONDS:
             return
-        if any(d.kind in _FREEZES and d.host == run.start.host and d.began <= at <= d.over + 1 for d in deeds):
+        if any(is_wake(deed, run.start) for deed in deeds):
             return
         yield (
             f"started after the lease: job {number} by pid {run.start.pid} of host {run.start.host}, "

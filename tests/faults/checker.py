@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 #: from the end of a cause to the start of a run that it explains: the job may have waited in a queue meanwhile
 LATE_SECONDS = 40.0
+_FREEZES = ("a child frozen beyond its lease", "a whole tree frozen beyond its lease")
+#: from the end of a freeze to the next line of a job, on a busy machine
+WAKE_SECONDS = 1.0
 #: silences that follow each other so closely are one: a keeper has to connect again
 _GAP_SECONDS = 2.5
 #: loading, trying, and what a busy machine takes for it
@@ -164,7 +167,7 @@ class Checker:
     def _check_again(self, number: int, runs: list[Run]) -> None:
         """Whether the last of these runs was right to be."""
         before, this = runs[-2:]
-        silence = next((deed for run in runs[:-1] if (deed := self._silence(run, this))), None)
+        silence = next((deed for run in runs[:-1] if (deed := self._silence(run, this))), None) or self._wake(this)
         self._verdict.overlaps += this.start.overlaps
         if this.start.overlaps and not silence:
             self._verdict.add(f"overlap: job {number}: {self._tell(runs)}")
@@ -186,6 +189,12 @@ class Checker:
             if while_it_ran and this.start.at <= deed.over + LATE_SECONDS:
                 return deed
         return None
+
+    def _wake(self, this: Run) -> Deed | None:
+        """What froze a process that was declared dead, after it had begun this run and before it could note that."""
+        if this.start.pid not in self._fenced:
+            return None
+        return next((deed for deed in self._world.deeds if is_wake(deed, this.start)), None)
 
     def _end_of(self, before: Run, this: Run) -> Deed | None:
         """What ended the process of the first run, or told it to end."""
@@ -218,7 +227,8 @@ class Checker:
         told = []
         for run in runs:
             s = run.start
-            flags = (" OVERLAPS" if s.overlaps else "") + (" PREVIOUS-LIVES" if s.previous_lives else "")
+            flags = " FENCED" if s.pid in self._fenced else ""
+            flags += (" OVERLAPS" if s.overlaps else "") + (" PREVIOUS-LIVES" if s.previous_lives else "")
             end = f"{run.end.kind.name}@{run.end.at - began:.2f}" if run.end else "none"
             told.append(f"[host {s.host} pid {s.pid} failures {s.failures} @{s.at - began:.2f}{flags} -> {end}]")
         if not runs:
@@ -230,7 +240,7 @@ class Checker:
         return [
             f"({deed.kind} of {deed.host} @{deed.began - began:.2f} to {deed.over - began:.2f}, {sorted(deed.hit)})"
             for deed in self._world.deeds
-            if deed.host in (None, first.host) and deed.began <= last.at and deed.over >= first.at - 5
+            if deed.host in (None, first.host, last.host) and deed.began <= last.at and deed.over >= first.at - 5
         ]
 
     def _check_places(self, runs: dict[int, list[Run]], homes: dict[int, list[tuple[str, dict[str, Any]]]]) -> None:
@@ -312,6 +322,11 @@ class Checker:
             deed.host == host and deed.kind == "fork fails with EAGAIN" and deed.began <= at <= deed.over + 15
             for deed in self._world.deeds
         )
+
+
+def is_wake(deed: Deed, start: Line) -> bool:
+    """Whether a process may have noted a start late, as it was frozen in between."""
+    return deed.kind in _FREEZES and deed.host == start.host and deed.began <= start.at <= deed.over + WAKE_SECONDS
 
 
 def _began(deed: Deed) -> float:
