@@ -174,7 +174,8 @@ class Keeper:
         for charge in [charge for charge in self._charges.values() if charge.gone]:
             restored = orphans.Restored()
             if charge.identity:
-                orphans.unblock(self._link, charge.board.waits)
+                if not charge.left_in_order:  # else it has had an answer to all that it sent
+                    orphans.cut_off(self._link, charge.identity, charge.board.waits)
                 restored = self._restorer.restore_gone(charge)
                 processes.farewell(self._link, charge.identity)
                 self._linger(charge)

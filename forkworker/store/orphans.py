@@ -24,10 +24,14 @@ SCRIPTS = ("beat", "due", "metrics", "promote", "restore", "take", "unregister")
 #: a job that was running in so many crashes within this time is not run again by itself
 CRASHES_THAT_BURY = 3
 CRASH_MEMORY_SECONDS = 72 * 3600
+#: in the fence of a process whose own keeper saw it crash; others who declare one dead leave 1 (`take.lua`)
+CRASHED = 2
 #: payloads put back by one script
 MOST_RESTORED = 1000
 #: a tree that was frozen may wake up so much later and must then learn that its jobs were taken
 FENCE_SECONDS = 7 * 86_400
+#: what stands between a process and Redis may hold back what it had sent for so much longer than it lived
+LATE_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,12 @@ def unregister(link: Link, identity: str, queues: Iterable[str]) -> int:
     lists = [keys.working(identity, queue) for queue in queues]
     named = [keys.WORKING, keys.ORIGINS, keys.settled(identity), *lists]
     return int(link.execute(*scripts.call("unregister", named, [identity])))
+
+
+def cut_off(link: Link, identity: str, client_ids: Sequence[int]) -> None:
+    """Let nothing that a crashed process had sent take a job any more: its fetches fail, its waits end."""
+    unblocks = [("CLIENT", "UNBLOCK", client_id) for client_id in client_ids]
+    link.pipeline([("SET", keys.taken(identity), CRASHED, "EX", LATE_SECONDS, "NX"), *unblocks])
 
 
 def unblock(link: Link, client_ids: Sequence[int]) -> None:

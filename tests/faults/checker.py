@@ -99,7 +99,7 @@ class Checker:
         """Check everything."""
         runs = self._runs()
         held = snapshot.snapshot(self._world.client)
-        self._fenced = {int(key.split(":")[2]) for key in held if key.startswith("taken:")}
+        self._fenced = {int(key.split(":")[2]) for key, by in held.items() if key.startswith("taken:") and by == b"1"}
         homes = self._homes(held)
         self._check_pushes(runs, homes)
         for number, of_job in runs.items():

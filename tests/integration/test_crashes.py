@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import redis as redispy
     from support.daemon import Daemon
+    from support.proxy import Proxy
     from support.records import Records
 
     MakeDaemon = Callable[..., Daemon]
@@ -236,3 +237,24 @@ def test_jobs_that_crash_together_run_apart_before_one_is_buried(
     assert records.started()[poison] == 3
     tree.wait_ready()
     tree.stop()
+
+
+def test_a_fetch_that_arrives_after_its_child_was_killed_takes_no_job(
+    daemon: MakeDaemon, redis: redispy.Redis, proxy: Proxy, records: Records
+) -> None:
+    """However late: what stands between a host and Redis may hold it back for longer than anybody looks for it."""
+    tree = daemon(url=proxy.url, children=1, concurrency=2)
+    late = proxy.keep_back(lambda command, _: command[0] == b"EVALSHA" and command[3].startswith(b"taken:"))
+    push_many(redis, "record", [[number] for number in range(3)])
+    tree.wait_until(late.held.is_set, 10, "a fetch is under way")
+    identity = late.command[3].decode().removeprefix("taken:")
+    tree.kill_child(0)
+    tree.wait_until(lambda: not redis.sismember("processes", identity), 10, "its jobs are back")
+
+    jids = push_many(redis, "record", [[number, 0.1] for number in range(20)])
+    late.release()
+
+    tree.wait_until(lambda: set(records.ended()) >= set(jids), 10, "all others run")
+    assert not redis.exists(f"working:{identity}:default")
+    assert places(redis) == {}
+    tree.stop(crashed=True)

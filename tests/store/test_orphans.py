@@ -6,8 +6,10 @@ import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
+from support.waiting import wait_until
 
-from forkworker.store import batches, orphans
+from forkworker.errors import IdentityTaken
+from forkworker.store import batches, orphans, working
 from forkworker.store.connection import Link
 from forkworker.store.orphans import Entry, Restored
 from store.scene import ALICE, BOB, NOW, expires, job, jobs, left, listed, put, world
@@ -324,6 +326,29 @@ def test_all_lists_full_are_all_counted(link: Link, redis: redispy.Redis) -> Non
 
     assert orphans.unregister(link, ALICE, ["high", "low"]) == 2
     assert world(redis) == before
+
+
+# cut_off
+
+
+def test_what_a_crashed_process_had_sent_takes_no_job_any_more(
+    link: Link, redis_server: RedisServer, redis: redispy.Redis
+) -> None:
+    waiting, late = Link(redis_server.url), Link(redis_server.url, preload=working.SCRIPTS)
+    number = int(waiting.execute("CLIENT", "ID"))
+    waiting.send([("BLMOVE", "queue:default", listed(), "RIGHT", "LEFT", 30)])
+    wait_until(lambda: redis.info("clients")["blocked_clients"] == 1, 5, "it waits")
+
+    orphans.cut_off(link, ALICE, [number])
+
+    assert waiting.read() is None
+    put(redis, "queue:default", jobs(1))
+    with pytest.raises(IdentityTaken):
+        late.execute(*working.fetch(ALICE, ["default"], 5))
+    assert world(redis) == {"queue:default": jobs(1), f"taken:{ALICE}": b"2"}
+    assert 0 < redis.ttl(f"taken:{ALICE}") <= orphans.LATE_SECONDS
+    waiting.close()
+    late.close()
 
 
 # unblock
