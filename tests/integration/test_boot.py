@@ -108,13 +108,13 @@ def test_term_during_a_slow_import_ends_the_boot(daemon: MakeDaemon) -> None:
 
 def test_an_import_that_hangs_ends_the_boot_with_its_stack(daemon: MakeDaemon) -> None:
     """Also one that keeps the interpreter in C code, which no exception would reach."""
-    tree = daemon(app="hangs", children=1, start=False, environment={"FORKWORKER_BOOT_TIMEOUT": "2"})
+    tree = daemon(app="hangs", children=1, start=False, environment={"FORKWORKER_BOOT_TIMEOUT": "5"})
     (tree.directory / "hangs.py").write_text(
         "import ctypes\ndef wait_for_ever():\n    while True: ctypes.PyDLL(None).usleep(10_000_000)\nwait_for_ever()\n"
     )
     tree.start()
     tree.assert_clean_exit(70, seconds=30)
-    assert tree.log_lines("the app was not loaded after 2 s (boot_timeout): if its import needs longer, raise it")
+    assert tree.log_lines("the app was not loaded after 5 s (boot_timeout): if its import needs longer, raise it")
     assert "in wait_for_ever" in tree.log()
 
 

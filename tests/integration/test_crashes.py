@@ -255,6 +255,6 @@ def test_a_fetch_that_arrives_after_its_child_was_killed_takes_no_job(
     late.release()
 
     tree.wait_until(lambda: set(records.ended()) >= set(jids), 10, "all others run")
+    tree.wait_until(lambda: places(redis) == {}, 5, "all are settled")
     assert not redis.exists(f"working:{identity}:default")
-    assert places(redis) == {}
     tree.stop(crashed=True)

@@ -126,7 +126,7 @@ def test_idle_tree_starts_a_job_at_once_and_asks_nothing_meanwhile(
         pushed[jid] = now
         tree.wait_until(lambda jid=jid: records.ended()[jid] == 1, 5)
     waits = sorted(event.at - pushed[event.jid] for event in records.starts())
-    assert waits[len(waits) // 2] <= 0.02, "woken, not polling"
+    assert waits[len(waits) // 2] <= 0.1, "woken, not polling"
     assert waits[-1] <= 0.5
 
     def commands() -> int:

@@ -346,7 +346,7 @@ def test_a_twin_of_what_was_given_back_and_rescued_at_once_may_be_put_back_while
 ) -> None:
     """Found by Hypothesis: in a working list, jobs of the same bytes are one as good as the other."""
     link = Link(redis_server.url, preload={*orphans.SCRIPTS, *working.SCRIPTS})
-    model = type("Model", (Model,), {"link": link, "client": redis})()
+    model = type("Model", (Model,), {"link": link, "client": make_client(redis_server.url)})()
     model.push("high", 1, alike=True, broken=False)
     owner = model.owners[0]
     owner.reconcile(Fate.ANSWERED, 0)
