@@ -1,7 +1,9 @@
-"""What a job costs when Redis holds more: jobs, queues, processes, retries; and when its payload is larger.
+"""What a job costs when Redis holds more: jobs, processes, retries; when there are more queues; when it is larger.
 
-Processor time is compared, of workers and Redis together, over some seconds of a drain: it depends less on
-neighbours than a rate does.  Each pair is measured in the same round.
+What Redis holds cannot change what a child does for a job, only what Redis does.  So a child is simulated, and sends
+the same to two servers in turn, in pieces of a few milliseconds: that shows a difference of a percent on a machine
+whose pace varies by a third.  Queues and payloads change the child's part, too: those are drains by a real tree, and
+the processor time of workers and Redis is compared.
 """
 
 from __future__ import annotations
@@ -12,12 +14,13 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bench import stock
+from bench import readings, stock
 from bench.cases import Case
 from bench.contestants import OURS
 from bench.marks import Marks
 from bench.servers import Server
 from bench.subjects.drain import wait
+from bench.subjects.full import Child
 from bench.tables import number, table
 from bench.trees import Tree
 
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 VARIANT = "2x25"
 START_SECONDS, LOOK_SECONDS = 0.7, 2.5
+#: pairs of pieces, turns in a piece, jobs in a turn
+PAIRS, TURNS, AT_A_TIME = 60, 40, 25
 
 #: the cost of the bytes alone
 PLAIN = "payload of 100 KB, by LMOVE, json.loads and LREM alone"
@@ -47,16 +52,27 @@ class Stock:
     processes: int = 0
     retries: int = 0
 
+    def fill(self, client: redispy.Redis, names: list[str]) -> None:
+        """Put all that into Redis."""
+        for name in names if self.is_spread else names[-1:]:
+            stock.jobs(client, name, self.backlog, self.size)
+        stock.retries(client, self.retries)
+        if self.processes:
+            stock.processes(client, self.processes)
+
 
 USUAL = Stock()
-STOCKS = {
+#: only Redis has more to do, if anybody has
+HELD = {
+    "the same": Stock(backlog=100_000),
+    "10,000,000 jobs": Stock(backlog=10_000_000),
+    "200 processes": Stock(backlog=100_000, processes=200),
+    "1,000,000 retries": Stock(backlog=100_000, retries=1_000_000),
+}
+DRAINED = {
     "usual": USUAL,
-    "10,000,000 jobs": replace(USUAL, backlog=10_000_000),
     "50 queues, 49 of them empty": replace(USUAL, queues=50),
     "50 queues, jobs in all": replace(USUAL, queues=50, is_spread=True, backlog=14_000),
-    "200 processes": replace(USUAL, processes=200),
-    "10,000 retries": replace(USUAL, retries=10_000),
-    "1,000,000 retries": replace(USUAL, retries=1_000_000),
     "payload of 1 KB": replace(USUAL, size=1000),
     "payload of 10 KB": replace(USUAL, size=10_000, backlog=200_000),
     "payload of 100 KB": replace(USUAL, size=100_000, backlog=40_000),
@@ -64,27 +80,49 @@ STOCKS = {
 
 
 def cases(choice: Choice) -> list[Case]:
-    """Return each stock, with two children of 25 threads."""
+    """Return each stock; drains are by two children of 25 threads."""
     if not choice.has(OURS, VARIANT):
         return []
-    stocked = [
-        Case("scale", OURS, name, functools.partial(measure, choice.ours(VARIANT), what))
-        for name, what in STOCKS.items()
+    return [
+        *(Case("scale", OURS, name, functools.partial(compare, what)) for name, what in HELD.items()),
+        *(
+            Case("scale", OURS, name, functools.partial(drain, choice.ours(VARIANT), what))
+            for name, what in DRAINED.items()
+        ),
+        Case("scale", "plain", PLAIN, functools.partial(plain, DRAINED["payload of 100 KB"])),
     ]
-    return [*stocked, Case("scale", "plain", PLAIN, functools.partial(plain, STOCKS["payload of 100 KB"]))]
 
 
-def measure(variant: Variant, what: Stock) -> Row:
+def compare(what: Stock) -> Row:
+    """Let one Redis hold that, and another the usual, and have a child's commands cost both of them in turn."""
+    with Server() as usual, Server() as full:
+        HELD["the same"].fill(usual.client(), ["default"])
+        what.fill(full.client(), ["default"])
+        sides = [(server.pid, Child(server.port, 1)) for server in (usual, full)]
+        for side in sides:
+            _piece(*side)
+        pairs = [[_piece(*side) for side in sides] for _ in range(PAIRS)]
+        for _, child in sides:
+            child.close()
+    before, after = map(min, zip(*pairs, strict=True))  # neighbours only add
+    return {"redis_us": round(after, 3), "ratio": round(after / before, 4)}
+
+
+def _piece(pid: int, child: Child) -> float:
+    """Return the microseconds of Redis for each job."""
+    began, settled = readings.exact_cpu_seconds(pid), 0
+    for _ in range(TURNS):
+        child.send(AT_A_TIME)
+        settled += child.read()
+    return 1e6 * (readings.exact_cpu_seconds(pid) - began) / settled
+
+
+def drain(variant: Variant, what: Stock) -> Row:
     """Fill, let the workers loose, and look at some seconds."""
     names = [f"q{number}" for number in range(what.queues)]
     commands = [[*line, *(f"-q{name}" for name in names)] for line in variant.commands]
     with Server() as server, Marks() as marks:
-        client = server.client()
-        for name in names if what.is_spread else names[-1:]:
-            stock.jobs(client, name, what.backlog, what.size)
-        stock.retries(client, what.retries)
-        if what.processes:
-            stock.processes(client, what.processes)
+        what.fill(server.client(), names)
         with Tree(replace(variant, commands=commands), server.port, marks) as tree:
             return _look(server, marks, tree)
 
@@ -135,12 +173,22 @@ def _look(server: Server, marks: Marks, tree: Tree) -> Row:
 
 
 def report(rows: Rows) -> list[str]:
-    """Return the table: the least of the rounds, as neighbours only add to what a job costs."""
+    """Return two tables: the median of the rounds; of drains the least, as neighbours only add to them."""
+    held, drains = [], []
     usual = min(rows.of(variant="usual").values("cost_us"), default=float("nan"))
-    heads = ("in Redis", "worker CPU, µs/job", "Redis CPU, µs/job", "cost beside the first")
-    lines = []
     for (variant,), group in rows.groups("variant").items():
-        least = min(group, key=lambda row: row["cost_us"])
-        cells = [number(least["worker_us"], 1), number(least["redis_us"], 1), f"{least['cost_us'] / usual - 1:+.0%}"]
-        lines.append([variant, *cells])
-    return table(heads, lines)
+        if variant in HELD:
+            held.append([variant, number(group.median("redis_us"), 2), f"{group.median('ratio') - 1:+.1%}"])
+        else:
+            least = min(group, key=lambda row: row["cost_us"])
+            cells = [
+                number(least["worker_us"], 1),
+                number(least["redis_us"], 1),
+                f"{least['cost_us'] / usual - 1:+.0%}",
+            ]
+            drains.append([variant, *cells])
+    return [
+        *table(("Redis holds", "Redis CPU, µs/job", "beside 100,000 jobs and nothing else"), held),
+        "",
+        *table(("drained", "worker CPU, µs/job", "Redis CPU, µs/job", "cost beside the first"), drains),
+    ]
