@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from support import documents
 from support.documents import DOCUMENTS, ROOT
-from support.payloads import push
+from support.payloads import push_many
+from support.postgres import DATABASE, postgres, query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import redis as redispy
     from support.daemon import Daemon
@@ -24,9 +28,58 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-WITH_PYTHON = [document for document in DOCUMENTS if documents.blocks(document, "python")]
-FORK_SAFETY = ROOT / "docs/fork-safety.md"
+FORK_SAFETY = ROOT / "docs/fork-safety.md"  # its examples need servers, and children
+WITH_PYTHON = [one for one in DOCUMENTS if documents.blocks(one, "python") and one != FORK_SAFETY]
 README = ROOT / "README.md"
+
+
+@pytest.mark.parametrize("document", WITH_PYTHON, ids=documents.name)
+def test_python_in_a_document_runs(document: Path, redis_server: RedisServer, tmp_path: Path) -> None:
+    documents.run(document, tmp_path, redis_server.url)
+
+
+# What fork-safety.md tells to do at import and after the fork, on real servers
+
+RUNS: dict[str, list[Any]] = {
+    "stock.sell": ["apple"], "rates.fetch_rate": ["EUR"], "prices.set_price": ["apple", 99], "ledger.book": [99],
+    "worker.count_tables": [], "watched.misprint": ["pear"], "audit.note": ["sold"],
+}  # fmt: skip
+TIMES = 10
+
+
+class Peer(BaseHTTPRequestHandler):
+    """Says a number, and keeps what it is sent: path, port of the connection, body."""
+
+    protocol_version = "HTTP/1.1"
+    sent: ClassVar[list[tuple[str, int, bytes]]] = []
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        self.sent.append((self.path, self.client_address[1], body))
+        self.send_response(200)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"1.17")
+
+    do_GET = do_POST = _answer  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def peer() -> Iterator[str]:
+    """The address of an HTTP server."""
+    Peer.sent.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Peer) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="peer")
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
 
 
 def django_site(folder: Path) -> None:
@@ -34,35 +87,39 @@ def django_site(folder: Path) -> None:
     site = folder / "mysite"
     site.mkdir()
     (site / "__init__.py").touch()
-    database = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "django.db"}}
+    database = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": DATABASE}}
     (site / "settings.py").write_text(f"SECRET_KEY = 'x'\nDATABASES = {database}\n", "utf-8")
 
 
-@pytest.mark.parametrize("document", WITH_PYTHON, ids=documents.name)
-def test_python_in_a_document_runs(document: Path, redis_server: RedisServer, tmp_path: Path) -> None:
-    django_site(tmp_path)
-    documents.run(document, tmp_path, redis_server.url)
+def test_worked_examples_of_fork_safety_hold_in_two_children(
+    daemon: MakeDaemon, redis: redispy.Redis, peer: str
+) -> None:
+    first, *others = modules = [job.partition(".")[0] for job in RUNS]
+    servers = {"RATES_URL": f"http://{peer}/rates", "SENTRY_DSN": f"http://key@{peer}/1"}
+    with postgres() as database:
+        query("CREATE TABLE entries (cents INTEGER)", database)
+        arguments = [word for module in others for word in ("-r", module)]
+        tree = daemon(app=first, start=False, arguments=arguments, environment=servers | database, timeout=8)
+        assert documents.write_modules(FORK_SAFETY, tree.directory) == modules
+        assert len(documents.blocks(FORK_SAFETY, "python")) == len(modules), "all of them are run"
+        django_site(tree.directory)
+        tree.start().wait_ready(seconds=60)
+        for job, args in RUNS.items():
+            push_many(redis, job, [args] * TIMES)
+        total = str(TIMES * len(RUNS)).encode()
+        tree.wait_until(lambda: redis.get("stat:processed") == total, 60, "all have run")
+        assert redis.get("stat:failed") == str(TIMES).encode(), "but for those that are to fail"
+        assert "while it was imported" not in tree.log(), "nothing was left open"
+        tree.stop(seconds=20)
+        counts = [query(f"SELECT count(*) FROM {table}", database) for table in ("prices", "entries")]
 
-
-def test_worked_examples_of_fork_safety_hold_in_two_children(daemon: MakeDaemon, redis: redispy.Redis) -> None:
-    tree = daemon(app="stock", start=False, arguments=["-r", "prices", "-r", "worker", "-r", "audit"])
-    assert set(documents.write_modules(FORK_SAFETY, tree.directory)) == {"stock", "prices", "worker", "audit"}
-    django_site(tree.directory)
-    tree.start()
-    tree.wait_ready(seconds=30)
-    runs: dict[str, list[Any]] = {
-        "stock.sell": ["apple"], "prices.set_price": ["apple", 99], "worker.count_tables": [], "audit.note": ["sold"],
-    }  # fmt: skip
-    for job, args in runs.items():
-        for _ in range(10):
-            push(redis, job, args)
-    tree.wait_until(lambda: redis.get("stat:processed") == b"40", 30, "all have run")
-    assert redis.get("stat:failed") is None
-    assert "while it was imported" not in tree.log()
-    tree.stop()
-
+    assert counts == [str(TIMES)] * 2
+    ports = [port for path, port, _ in Peer.sent if path == "/rates/EUR"]
+    assert len(set(ports)) < len(ports) == TIMES, "sessions were used again"
+    errors = [body for path, _, body in Peer.sent if path.startswith("/api/1/") and b"no price for pear" in body]
+    assert len(errors) == TIMES
     lines = (tree.directory / "audit.log").read_text("utf-8").splitlines()
-    assert sorted(lines) == [*["sold"] * 10, "the app was loaded"]
+    assert sorted(lines) == [*["sold"] * TIMES, "the app was loaded"]
 
 
 # The README's first app, word for word

@@ -32,14 +32,14 @@ class Run:
 def run(jobs: int, limit: str) -> Run:
     """Run so many jobs in a new tree."""
     environment = {"FORKWORKER_MAX_MEMORY": limit} if limit else {}
-    with grown(app="trials.apps", children=CHILDREN, concurrency=THREADS, environment=environment) as world:
+    with grown(app="trials.apps", children=CHILDREN, concurrency=THREADS, timeout=20, environment=environment) as world:
         tree, client, records = world
         tree.start().wait_ready()
         jids = push_many(client, "bloat", [[LEAK_MEGABYTES, JOB_SECONDS] for _ in range(jobs)])
         tree.wait_until(lambda: client.get("stat:processed") == str(jobs).encode(), 120, "all have run")
         assert records.ended() == dict.fromkeys(jids, 1), "each ran once, to its end"
         tree.wait_until(lambda: len(tree.child_pids()) == CHILDREN, 20, "those that were replaced have gone")
-        tree.wait_ready().stop()
+        tree.wait_ready().stop(seconds=30)
         starts, ends = records.starts(), records.ends()
         seconds = max(event.at for event in ends) - min(event.at for event in starts)
         largest = max(int(event.note) for event in records.events("size")) / 1024**2
