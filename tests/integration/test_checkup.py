@@ -55,6 +55,19 @@ def test_a_child_that_grows_is_replaced_before_it_is_too_large(
     finish(tree, 1)
 
 
+def test_children_of_age_are_replaced_and_no_job_notices(
+    daemon: MakeDaemon, redis: redispy.Redis, records: Records
+) -> None:
+    tree = daemon(children=2, concurrency=2, environment={"FORKWORKER_MAX_AGE": "3"})
+    before = set(tree.children().values())
+    jids = push_many(redis, "record", [[number, 2.5] for number in range(8)])
+    tree.wait_until(lambda: not before & set(tree.children().values()), 15, "both are replaced")
+    assert tree.log_lines("s old (max_age 3)")
+    tree.wait_until(lambda: set(records.ended()) == set(jids), 30)
+    assert set(records.started().values()) == {1}, "no job was interrupted"
+    tree.stop()
+
+
 def test_a_child_that_is_large_from_birth_is_told_of_once_and_kept(
     daemon: MakeDaemon, redis: redispy.Redis, records: Records
 ) -> None:

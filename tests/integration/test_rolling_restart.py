@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 PACKAGE = Path(forkworker.__file__).parent
+#: dies soon after it was ready
+FADING = """
+import os, threading
+forkworker.on("startup")(threading.Timer(1, os._exit, (4,)).start)
+"""
 GOOD = """
 import forkworker
 from support.jobs import _sleep, note
@@ -113,6 +118,7 @@ def test_bad_code_changes_nothing_and_the_next_good_one_takes_over(
         ("import ctypes; ctypes.string_at(0)", "signal 11"),
         (f"{GOOD.format(version='bad')}\n@forkworker.on('startup')\ndef fail(): raise OSError('no mail')", "no mail"),
         (f"{GOOD.format(version='bad')}\n@forkworker.on('startup')\ndef end(): import os; os._exit(3)", "code 3"),
+        (f"{GOOD.format(version='bad')}\n{FADING}", "code 4"),
     ):
         assert told in roll(tree, code)
         assert tree.children() == before
@@ -169,6 +175,25 @@ def test_stop_during_a_rolling_restart_is_one_orderly_end(tree: Daemon, redis: r
     assert places(redis) == dict.fromkeys(jids, 1)
     assert set(records.started().values()) == {1}
     tree.assert_clean_exit(0)
+
+
+def test_old_children_have_as_long_as_drain_timeout_says(
+    daemon: MakeDaemon, redis: redispy.Redis, records: Records
+) -> None:
+    """And no longer: what they run then goes back, and runs with the new code."""
+    tree = daemon(app="versioned", children=1, start=False, environment={"FORKWORKER_DRAIN_TIMEOUT": "2"})
+    write(tree, GOOD.format(version="old"))
+    before = tree.start().wait_ready().child_pids()
+    slow, short = push(redis, "work", [120.0]), push(redis, "work", [11.0])
+    tree.wait_until(lambda: records.running() == {slow, short}, 10)
+    assert roll(tree, GOOD.format(version="new")) == ""
+    tree.wait_until(lambda: not tree.child_pids() & before, 2 + 5, "the old one has gone")
+    assert records.ended() == {short: 1}
+    tree.wait_until(lambda: records.started() == {slow: 2, short: 1}, 10)
+    assert [event.key for event in records.starts()] == ["old", "old", "new"]
+    tree.wait_ready()
+    tree.stop()
+    assert places(redis) == {slow: 1}
 
 
 def test_a_link_that_moves_leads_to_the_new_release(daemon: MakeDaemon, redis: redispy.Redis, records: Records) -> None:

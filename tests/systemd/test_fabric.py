@@ -55,12 +55,16 @@ def test_hosts_are_quieted_stopped_started_and_asked(reachable: Host) -> None:
     assert reachable.status("shop-fab").startswith("running: ")
     assert reachable.master("shop-fab") != before
 
+    before = reachable.master("shop-fab")
+    reachable.machine.write(f"{APP}/fabbed.py", "raised = True\n")
+    rolled = fab(reachable, "rolling", *service, hosts=HOSTS[:1])
+    assert rolled.returncode == 0, rolled.stderr
     reachable.machine.write(f"{APP}/fabbed.py", "a deploy that went wrong\n")
-    before, failed = reachable.master("shop-fab"), fab(reachable, "rolling", *service)
+    failed = fab(reachable, "rolling", *service)
     assert failed.returncode != 0
     assert f"SyntaxError in {APP}/fabbed.py, line 1" in failed.stdout + failed.stderr
     assert "127.0.0.2" not in failed.stdout + failed.stderr, "the first host where it is bad ends it"
-    assert reachable.master("shop-fab") == before
+    assert reachable.master("shop-fab") == before, "the master of the first start, after both"
 
     told = fab(reachable, "stop", *service, "status", *service, hosts=HOSTS[:1])
     assert told.stdout.startswith("127.0.0.1: inactive"), told.stderr
