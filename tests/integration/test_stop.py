@@ -161,6 +161,29 @@ def test_job_that_will_not_stop_is_stopped(
     assert places(redis) == dict.fromkeys([*others, bad], 1)
 
 
+def test_threads_that_jobs_have_left_behind_hold_no_stop(
+    daemon: MakeDaemon, redis: redispy.Redis, records: Records
+) -> None:
+    """Neither that of a child alone nor that of the tree; an interpreter waits for such threads when it ends."""
+    tree = daemon(children=1, concurrency=2, timeout=8)
+    old = tree.children()[0]
+    leave_threads(tree, redis, records, old)
+    pace = Pace()
+    began = tree.kill("child 0", SIGTERM)
+    tree.wait_until(lambda: not is_alive(old), 6, "the child has ended")
+    assert time.monotonic() - began < pace.stretch(2.5)
+    leave_threads(tree, redis, records, tree.wait_ready().children()[0])
+    pace = Pace()
+    began = tree.signal(SIGTERM)
+    tree.assert_clean_exit(0, seconds=6)
+    assert time.monotonic() - began < pace.stretch(2.5)
+
+
+def leave_threads(tree: Daemon, redis: redispy.Redis, records: Records, pid: int) -> None:
+    push(redis, "leave_threads")
+    tree.wait_until(lambda: [event for event in records.ends() if event.pid == pid], 10)
+
+
 def test_child_obeys_a_term_of_its_own_and_is_replaced(
     daemon: MakeDaemon, redis: redispy.Redis, records: Records
 ) -> None:

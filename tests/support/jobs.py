@@ -9,7 +9,9 @@ import ctypes
 import json
 import os
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -175,6 +177,14 @@ def abandon() -> None:
     """Leave a process behind that nobody waits for."""
     with noted():
         subprocess.run(["sh", "-c", "sleep 0.1 &"], check=True)
+
+
+@forkworker.job(name="leave_threads")
+def leave_threads() -> None:
+    """Leave threads behind that never end, of the kinds that an interpreter waits for when it ends."""
+    with noted():
+        threading.Thread(target=threading.Event().wait).start()
+        ThreadPoolExecutor(1).submit(threading.Event().wait)
 
 
 @forkworker.job(name="about")
