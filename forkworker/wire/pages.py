@@ -6,7 +6,6 @@ So nothing of that kind is written into a job.  What is no job stands in the dea
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from forkworker.wire import payload
@@ -17,8 +16,12 @@ if TYPE_CHECKING:
     from forkworker.wire.payload import Fields
 
 
+#: also as milliseconds a time that has a year; a number of any length is JSON, and too much for a float
+_MOST = 1e15
+
+
 def _is_time(value: Any) -> bool:
-    return value is None or (type(value) in (int, float) and math.isfinite(value))
+    return value is None or (type(value) in (int, float) and -_MOST < value < _MOST)
 
 
 def _is_list(value: Any) -> bool:

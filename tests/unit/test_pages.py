@@ -32,7 +32,7 @@ def test_what_pages_can_show_stays_the_very_same() -> None:
     ("field", "value"),
     [
         *((name, value) for name in ("created_at", "enqueued_at", "failed_at", "retried_at")
-          for value in ("x", "1.7e9", True, [], {}, float("inf"))),
+          for value in ("x", "1.7e9", True, [], {}, float("inf"), 1e308, -1e16, 10**400)),
         *(("tags", value) for value in ("x", 7, True, {})),
         *(("error_backtrace", value) for value in ("x", "AAAA", 7, True, {"a": 1})),
     ],
