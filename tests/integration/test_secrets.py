@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import urllib.parse
+from functools import cached_property
 from pathlib import Path
 from signal import SIGQUIT
 from typing import TYPE_CHECKING
@@ -16,8 +17,10 @@ import pytest
 from support.daemon import Daemon, Options
 from support.knocking import ask
 from support.payloads import push, push_many
+from support.sentinels import SERVICE, Sentinel
 from support.servers import RedisServer, free_port
 from support.snapshot import READ_ALL
+from support.waiting import wait_until
 
 from forkworker.cli.main import main
 from forkworker.wire.payload import unpack_backtrace
@@ -35,14 +38,34 @@ pytestmark = pytest.mark.integration
 SECRET = "hunter2"
 PASSWORD = f"x@{SECRET}/:#?%&y"
 QUOTED = urllib.parse.quote(PASSWORD, safe="")
+SENTINEL_PASSWORD = f"s-{SECRET}"
+
+
+class Guarded(RedisServer):
+    """A Redis at a Unix socket and at a port; a sentinel with a password watches it, where one is asked for."""
+
+    def __init__(self) -> None:
+        port = free_port()
+        super().__init__(durable=True, config=["--port", str(port), "--bind", "127.0.0.1"])
+        self.port = port
+
+    @cached_property
+    def sentinel(self) -> Sentinel:
+        sentinel = Sentinel(self.port, own_password=SENTINEL_PASSWORD)
+        sentinel.start()
+        wait_until(lambda: sentinel.details().get(b"flags") == b"master", 10, "the sentinel sees the master")
+        return sentinel
+
+    def close(self) -> None:
+        if "sentinel" in self.__dict__:
+            self.sentinel.close()
+        super().close()
 
 
 @pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """A Redis with a password, at a Unix socket and at a port."""
-    port = free_port()
-    with RedisServer(durable=True, config=["--port", str(port), "--bind", "127.0.0.1"]) as server:
-        server.port = port
+def server() -> Iterator[Guarded]:
+    """A Redis that has a user with a password."""
+    with Guarded() as server:
         server.client().execute_command("ACL", "SETUSER", "shop", "on", f">{PASSWORD}", "~*", "&*", "+@all")
         yield server
 
@@ -53,6 +76,7 @@ FORMS = {
     "as an option": "redis://127.0.0.1:{port}/0?username=shop&password={password}",
     "in front of a socket": "unix://shop:{password}@{socket}",
     "as an option of a socket": "unix://{socket}?username=shop&password={password}",
+    "for a sentinel, too": "redis+sentinel://shop:{password}@127.0.0.1:{sentinel}/{service}?sentinel_password={other}",
 }
 #: the ways to tell it: arguments, environment, configuration file
 SOURCES: dict[str, Callable[[str], tuple[list[str], dict[str, str], str]]] = {
@@ -73,13 +97,14 @@ WRONG = {{
     "port": f"redis://shop:{quoted}@127.0.0.1:1/0",
     "address": f"redis://shop:{quoted}@h:x/0",
     "TLS": f"rediss://shop:{quoted}@127.0.0.1:{port}/0",
+    "sentinel": f"redis+sentinel://shop:{quoted}@127.0.0.1:1/shop?sentinel_password={quoted}",
 }}
 
 @forkworker.job(name="push_wrong", retry_in=3600)
 def push_wrong(what):
     forkworker.Client(WRONG[what]).push("noop")
 """
-WRONG = ("password", "host", "port", "address", "TLS")
+WRONG = ("password", "host", "port", "address", "TLS", "sentinel")
 
 
 class Told(Daemon):
@@ -98,8 +123,11 @@ class Told(Daemon):
         return super().environment() | SOURCES[self.source](self.url)[1]
 
 
-def address(form: str, server: RedisServer) -> str:
-    return FORMS[form].format(password=QUOTED, port=server.port, socket=server.socket)
+def address(form: str, server: Guarded) -> str:
+    told = {"password": QUOTED, "port": server.port, "socket": server.socket}
+    if "{sentinel}" in FORMS[form]:
+        told |= {"sentinel": server.sentinel.port, "service": SERVICE, "other": SENTINEL_PASSWORD}
+    return FORMS[form].format(**told)
 
 
 def command_lines(tree: Daemon) -> str:
@@ -111,13 +139,13 @@ def command_lines(tree: Daemon) -> str:
     return "\n".join(found)
 
 
-def contents(server: RedisServer) -> str:
+def contents(server: Guarded) -> str:
     """Return all that stands in Redis, and what it tells of its clients."""
     redis = server.client()
     return repr([redis.eval(READ_ALL, 0), redis.client_list(), redis.slowlog_get(1000)])
 
 
-def unpacked(server: RedisServer) -> str:
+def unpacked(server: Guarded) -> str:
     """Return the backtraces in the retry set as people read them."""
     jobs = [json.loads(text) for text in server.client().zrange("retry", 0, -1)]
     return "\n".join(line for job in jobs for line in unpack_backtrace(job["error_backtrace"]))
@@ -130,7 +158,7 @@ def files(folder: Path) -> str:
 
 
 @pytest.fixture
-def tree(request: pytest.FixtureRequest, server: RedisServer, records: Records) -> Iterator[Told]:
+def tree(request: pytest.FixtureRequest, server: Guarded, records: Records) -> Iterator[Told]:
     """A tree that is told this form of the address by this source."""
     form, source = request.param
     health = ["--health", f"127.0.0.1:{free_port()}", "-v"]
@@ -144,8 +172,8 @@ def tree(request: pytest.FixtureRequest, server: RedisServer, records: Records) 
     tree.remove()
 
 
-@pytest.mark.parametrize("tree", list(zip(FORMS, SOURCES, strict=True)), ids=" by ".join, indirect=True)
-def test_a_tree_gives_its_password_to_nobody(tree: Told, server: RedisServer, records: Records) -> None:
+@pytest.mark.parametrize("tree", list(zip(FORMS, [*SOURCES, "a file"], strict=True)), ids=" by ".join, indirect=True)
+def test_a_tree_gives_its_password_to_nobody(tree: Told, server: Guarded, records: Records) -> None:
     redis, health = server.client(), tree.options.arguments[1]
     tree.start().wait_ready()
     push_many(redis, "push_wrong", [[what] for what in WRONG])
@@ -204,7 +232,7 @@ SPOILT: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
 @pytest.mark.parametrize("form", FORMS)
 def test_no_command_tells_the_password_whatever_is_wrong_with_the_address(
-    form: str, spoil: Callable[[str], str], server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    form: str, spoil: Callable[[str], str], server: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = spoil(address(form, server))
     monkeypatch.chdir(tmp_path)
@@ -223,7 +251,7 @@ def test_no_command_tells_the_password_whatever_is_wrong_with_the_address(
     assert SECRET not in everything, [line for line in everything.splitlines() if SECRET in line][:5]
 
 
-def test_a_password_on_the_command_line_is_taken_away_from_it_at_once(server: RedisServer, tmp_path: Path) -> None:
+def test_a_password_on_the_command_line_is_taken_away_from_it_at_once(server: Guarded, tmp_path: Path) -> None:
     """A command may run for hours, and every user of the host sees its arguments."""
     line = [sys.executable, "-m", "forkworker", "status", "--watch", "0.1", "--redis", address("as an option", server)]
     with subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE) as watching:
@@ -236,7 +264,7 @@ def test_a_password_on_the_command_line_is_taken_away_from_it_at_once(server: Re
     assert title.startswith(b"forkworker status")
 
 
-def test_a_unit_with_a_password_in_it_is_warned_of(server: RedisServer, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_unit_with_a_password_in_it_is_warned_of(server: Guarded, capfd: pytest.CaptureFixture[str]) -> None:
     main(["systemd-unit", "shop", "--user", "root", "--redis", address("in front of a host", server)])
     assert "everybody on this host can read a unit, and so the password in it" in capfd.readouterr().err
     main(["systemd-unit", "shop", "--user", "root", "--redis", "redis://localhost"])
