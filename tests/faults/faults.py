@@ -462,11 +462,21 @@ def late_fetch(world: World, host: Host, _rng: random.Random, hold: float) -> It
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not world.client.sismember("processes", identity), 5, "its jobs are back")
         pause(hold)
+        world.client.sadd("paused", host.queue)  # so that there is what it could take
+        pause(1.5)
         world.generator.probe(host.queue, FETCHED)
+        before = _refused_as_taken(world)
         late.release()
+        wait_until(lambda: _refused_as_taken(world) > before, 3, "it has arrived")
         yield True
     finally:
         late.release()
+        world.client.srem("paused", host.queue)
+
+
+def _refused_as_taken(world: World) -> int:
+    """How often a fetch or a beat was refused, as its process counts as dead."""
+    return int(world.client.info("errorstats").get("errorstat_TAKEN", {}).get("count", 0))
 
 
 @fault("half-open connections", "network", (0.5, 8), silences=True)

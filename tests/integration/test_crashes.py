@@ -251,10 +251,16 @@ def test_a_fetch_that_arrives_after_its_child_was_killed_takes_no_job(
     tree.kill_child(0)
     tree.wait_until(lambda: not redis.sismember("processes", identity), 10, "its jobs are back")
 
-    jids = push_many(redis, "record", [[number, 0.1] for number in range(20)])
+    tree.wait_until(lambda: places(redis) == {}, 10, "the first ones have run")
+
+    redis.sadd("paused", "default")  # so that nobody else takes them before it arrives
+    time.sleep(1.1)  # by when the child knows of the pause
+    jids = push_many(redis, "record", [[number] for number in range(20)])
     late.release()
 
-    tree.wait_until(lambda: set(records.ended()) >= set(jids), 10, "all others run")
-    tree.wait_until(lambda: places(redis) == {}, 5, "all are settled")
+    tree.wait_until(lambda: "errorstat_TAKEN" in redis.info("errorstats"), 5, "it was refused")
+    assert redis.llen("queue:default") == 20
     assert not redis.exists(f"working:{identity}:default")
+    redis.srem("paused", "default")
+    tree.wait_until(lambda: set(records.ended()) >= set(jids) and places(redis) == {}, 10, "all others run")
     tree.stop(crashed=True)
