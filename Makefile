@@ -67,9 +67,13 @@ faults-storm: $(dev_ready)  ## a thousand children killed under full load
 	PYTHONPATH=tests $(bin)/python -m faults.storm
 faults-outage: $(dev_ready)  ## Redis away for ten leases, with jobs running on two hosts
 	PYTHONPATH=tests $(bin)/python -m faults.outage
-FAILOVERS ?= 50
-failovers: $(dev_ready)  ## FAILOVERS= of a Sentinel group under load, safe as docs/operations.md says
-	PYTHONPATH=tests $(bin)/python -m faults.failovers --count $(FAILOVERS) --wait 1
+FAILOVERS ?= 60
+MIN_REPLICAS ?= 1
+WAIT ?= 1
+KIND ?=
+failovers: $(dev_ready)  ## FAILOVERS= of a Sentinel group under load; MIN_REPLICAS= for the servers, WAIT= for pushes
+	PYTHONPATH=tests $(bin)/python -m faults.failovers --count $(FAILOVERS) --min-replicas $(MIN_REPLICAS) \
+	  --wait $(WAIT) $(if $(SEED),--seed $(SEED)) $(if $(KIND),--kind "$(KIND)")
 
 .PHONY: bench bench-quick
 bench: $(dev_ready)  ## all benchmarks, the peers beside us, three rounds (an hour); installs the peers in .bench/

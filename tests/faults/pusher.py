@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 THREADS = 6
-#: the longest job
-MOST_SECONDS = 0.2
+#: the longest job, and the longest time until one is due
+MOST_SECONDS, MOST_DELAY_SECONDS = 0.2, 3.0
+#: of all jobs
+FAILING, SCHEDULED = 0.1, 0.05
 #: number of the job, what became of it, and when the push began and ended, monotonic
 _LINE = struct.Struct("=IBdd")
 
@@ -46,13 +48,45 @@ def read(path: Path) -> Iterator[Push]:
         yield Push(number, Answer(answer), began, ended)
 
 
-class Pusher:
-    """The process, as seen by who has started it; a context manager.  ``numbers`` of its jobs are its alone."""
+class Job(NamedTuple):
+    """What is pushed."""
 
-    def __init__(self, url: str, path: Path, numbers: range, paths: Sequence[str], prefix: Sequence[str] = ()) -> None:
+    number: int
+    #: how long it takes, how often it fails before it succeeds
+    seconds: float = 0.0
+    failures: int = 0
+    #: from now to when it is due, None if that is now
+    delay_seconds: float | None = None
+    queue: str = "default"
+
+
+def push_job(client: forkworker.Client, job: Job) -> Push:
+    """Push it, once; return what became of that."""
+    at = None if job.delay_seconds is None else time.time() + job.delay_seconds
+    args = [job.number, job.seconds, job.failures, "sleep"]
+    began, answer = time.monotonic(), Answer.ACCEPTED
+    try:
+        client.push("faults.work", args, jid=f"{job.number:024x}", queue=job.queue, at=at)
+    except forkworker.PushInDoubt:
+        answer = Answer.DOUBTFUL
+    except forkworker.PushFailed:
+        answer = Answer.REFUSED
+    return Push(job.number, answer, began, time.monotonic())
+
+
+def _any_job(number: int) -> Job:
+    """Return a job that sometimes fails once, or is for later."""
+    delay = random.uniform(0.5, MOST_DELAY_SECONDS) if random.random() < SCHEDULED else None
+    return Job(number, round(random.uniform(0, MOST_SECONDS), 3), int(random.random() < FAILING), delay)
+
+
+class Pusher:
+    """The process, as seen by who has started it; a context manager.  Its jobs are numbered after ``first``."""
+
+    def __init__(self, url: str, path: Path, first: int, paths: Sequence[str], prefix: Sequence[str] = ()) -> None:
         self.path = path
         path.touch()
-        line = [*prefix, sys.executable, "-m", "faults.pusher", url, str(path), str(numbers.start)]
+        line = [*prefix, sys.executable, "-m", "faults.pusher", url, str(path), str(first)]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         self._process = subprocess.Popen(line, stdin=subprocess.PIPE, env=environment, start_new_session=True)
 
@@ -91,7 +125,6 @@ class _Threads:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
         self._next = base
         self._lock = threading.Lock()
-        self._has_rate = threading.Event()
         self.rate = 0.0
         self.is_over = False
         self._threads = [threading.Thread(target=self._run) for _ in range(THREADS)]
@@ -106,27 +139,21 @@ class _Threads:
 
     def _run(self) -> None:
         while not self.is_over:
-            if not self.rate:
+            rate = self.rate
+            if not rate:
                 time.sleep(0.01)
                 continue
             began = time.monotonic()
             self._push()
-            time.sleep(max(0.0, began + THREADS / self.rate - time.monotonic()))
+            time.sleep(max(0.0, began + THREADS / rate - time.monotonic()))
 
     def _push(self) -> None:
         with self._lock:
             self._next += 1
             number = self._next
-        args = [number, round(random.uniform(0, MOST_SECONDS), 3), 0, "sleep"]
-        began, answer = time.monotonic(), Answer.ACCEPTED
-        try:
-            self._client.push("faults.work", args, jid=f"{number:024x}")
-        except forkworker.PushInDoubt:
-            answer = Answer.DOUBTFUL
-        except forkworker.PushFailed:
-            answer = Answer.REFUSED
-        os.write(self._file, _LINE.pack(number, answer, began, time.monotonic()))
-        if answer is not Answer.ACCEPTED:
+        push = push_job(self._client, _any_job(number))
+        os.write(self._file, _LINE.pack(*push))
+        if push.answer is not Answer.ACCEPTED:
             time.sleep(0.02)
 
 

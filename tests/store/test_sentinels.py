@@ -41,7 +41,7 @@ def server(stack: ExitStack) -> Callable[..., Replica]:
     def start(*config: str, of: Replica | None = None) -> Replica:
         new = Replica(["--repl-diskless-sync-delay", "0", *config])
         stack.callback(new.close)
-        new.master = of.port if of else None
+        new.master = of
         new.start()
         if of:
             wait_until(lambda: new.client().execute_command("ROLE")[3] == b"connected", 10)

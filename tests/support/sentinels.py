@@ -18,32 +18,38 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import Sequence
 
+    from faults.machine import Network
     from typing_extensions import Self
 
 SERVICE = "shop"
 #: how long a master must be silent to be thought dead
 DOWN_SECONDS = 1.0
+HOST = "127.0.0.1"
 
 
 class Replica(RedisServer):
     """A server of the group; whether it is the master is decided by the sentinels."""
 
-    def __init__(self, config: Sequence[str]) -> None:
+    def __init__(self, config: Sequence[str], host: str = HOST, prefix: Sequence[str] = ()) -> None:
         super().__init__(tcp=True, config=config)
-        self.master: int | None = None
+        self.host = host
+        self._prefix = prefix
+        #: whom it follows from its start on
+        self.master: Replica | None = None
+
+    @property
+    def url(self) -> str:
+        """The address of this server alone."""
+        return f"redis://{self.host}:{self.port}/0"
 
     def command(self) -> list[str]:
         """Return the command line, which names the master for a replica."""
-        return super().command() + (["--replicaof", f"127.0.0.1 {self.master}"] if self.master else [])
-
-    def client(self) -> redis.Redis:
-        """Return a client with the password, if there is one."""
-        return self._connect()
+        follow = ["--replicaof", self.master.host, str(self.master.port)] if self.master else []
+        listen = ["--bind", self.host, "--protected-mode", "no"] if self.host != HOST else []
+        return [*self._prefix, *super().command(), *listen, *follow]
 
     def _connect(self) -> redis.Redis:
-        client = connect(port=self.port, password=self._option("--requirepass"))
-        self._clients.append(client)
-        return client
+        return connect(host=self.host, port=self.port, password=self._option("--requirepass"))
 
     def _option(self, name: str) -> str | None:
         return self.config[self.config.index(name) + 1] if name in self.config else None
@@ -60,15 +66,18 @@ class Sentinel:
         *,
         epoch: int = 0,
         config: Sequence[str] = (),
+        host: str = HOST,
+        master_host: str = HOST,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="fw-sentinel-"))
         self.port = free_port()
         lines = [
             f"port {self.port}",
-            "bind 127.0.0.1",
+            f"bind {host}",
+            "protected-mode no",
             f"dir {self.directory}",
             f"logfile {self.directory}/sentinel.log",
-            f"sentinel monitor {SERVICE} 127.0.0.1 {master} 2",
+            f"sentinel monitor {SERVICE} {master_host} {master} 2",
             f"sentinel down-after-milliseconds {SERVICE} {DOWN_SECONDS * 1000:.0f}",
             f"sentinel failover-timeout {SERVICE} 6000",
             f"sentinel parallel-syncs {SERVICE} 2",
@@ -78,7 +87,7 @@ class Sentinel:
         lines += [f"sentinel auth-pass {SERVICE} {password}"] if password else []
         lines += [f"requirepass {own_password}", f"sentinel sentinel-pass {own_password}"] if own_password else []
         (self.directory / "sentinel.conf").write_text("\n".join(lines) + "\n")
-        self.client = connect(port=self.port, password=own_password)
+        self.client = connect(host=host, port=self.port, password=own_password)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -100,13 +109,17 @@ class Sentinel:
 
     def details(self) -> dict[bytes, bytes]:
         """Return what it knows of the master."""
-        told = self.ask("SENTINEL", "MASTER", SERVICE) or []
-        return told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))
+        return _fields(self.ask("SENTINEL", "MASTER", SERVICE) or [])
 
     def names(self) -> tuple[int, int]:
         """Return the version of its configuration, and the port of the master by that."""
         place = self.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
         return int(self.details().get(b"config-epoch", -1)), int(place[1]) if place else 0
+
+    def prefers(self) -> int:
+        """Return the port of the replica that it would choose by priority."""
+        told = [_fields(replica) for replica in self.ask("SENTINEL", "REPLICAS", SERVICE) or []]
+        return min(((int(each[b"slave-priority"]), int(each[b"port"])) for each in told), default=(0, 0))[1]
 
     def close(self) -> None:
         """End it and delete its folder."""
@@ -117,12 +130,26 @@ class Sentinel:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
+def _fields(told: Any) -> dict[bytes, bytes]:
+    return told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))
+
+
 class SentinelGroup:
-    """All six processes; a context manager.  ``config`` is for the servers, ``password`` and the other for logins."""
+    """All six processes; a context manager.  ``config`` is for the servers, ``password`` and the other for logins.
+
+    On an ``island`` lives the first server alone.
+    """
 
     def __init__(
-        self, *, config: Sequence[str] = (), password: str | None = None, sentinel_password: str | None = None
+        self,
+        *,
+        config: Sequence[str] = (),
+        password: str | None = None,
+        sentinel_password: str | None = None,
+        island: Network | None = None,
     ) -> None:
+        self._host = island.near if island else HOST
+        self._island = island
         self._config = list(config)
         self._password = password
         self._sentinel_password = sentinel_password
@@ -143,30 +170,39 @@ class SentinelGroup:
 
     def _start(self) -> None:
         secret = ["--requirepass", self._password, "--masterauth", self._password] if self._password else []
-        for _ in range(3):
-            server = Replica([*self._config, "--repl-diskless-sync-delay", "0", *secret])
+        config = [*self._config, "--repl-diskless-sync-delay", "0", *secret]
+        for number in range(3):
+            server = self._make(number, config)
             self.servers.append(server)
             self._stack.callback(server.close)
-            server.master = self.servers[0].port if server is not self.servers[0] else None
+            server.master = self.servers[0] if number else None
             server.start()
+        first = self.servers[0]
         for _ in range(3):
-            sentinel = Sentinel(self.servers[0].port, self._password, self._sentinel_password)
+            sentinel = Sentinel(
+                first.port, self._password, self._sentinel_password, host=self._host, master_host=first.host
+            )
             self.sentinels.append(sentinel)
             self._stack.callback(sentinel.close)
             sentinel.start()
         self.wait_whole()
 
+    def _make(self, number: int, config: Sequence[str]) -> Replica:
+        if self._island is None or number:
+            return Replica(config, self._host)
+        return Replica(config, self._island.far, self._island.prefix)
+
     @property
     def url(self) -> str:
         """The address, as forkworker takes it."""
-        places = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        places = ",".join(f"{self._host}:{sentinel.port}" for sentinel in self.sentinels)
         user = f":{self._password}@" if self._password else ""
         query = f"?sentinel_password={self._sentinel_password}" if self._sentinel_password else ""
         return f"redis+sentinel://{user}{places}/{SERVICE}/0{query}"
 
     def wait_whole(self, seconds: float = 40) -> None:
         """Return when one server is the master, the others follow it, and every sentinel knows all of this."""
-        wait_until(self._is_whole, seconds, "the group is whole", self._describe)
+        wait_until(self._is_whole, seconds, "the group is whole", self.describe)
 
     def _is_whole(self) -> bool:
         master = self.named()
@@ -181,7 +217,8 @@ class SentinelGroup:
         """Return the role of each server, with a replica's state of its link where that is not well."""
         return [_role(server) for server in self.servers]
 
-    def _describe(self) -> str:
+    def describe(self) -> str:
+        """Return what everyone says of the group."""
         return f"{self._roles()}\n" + "\n".join(str(sentinel.details()) for sentinel in self.sentinels)
 
     @staticmethod
@@ -202,7 +239,7 @@ class SentinelGroup:
         """Return a server that accepts a write, and is not this one; None if there is none."""
         for server in self.servers:
             if server is not but and server.process is not None:
-                with connect(port=server.port, password=self._password) as client:
+                with server._connect() as client:
                     try:
                         client.set("tried", 1)
                     except redis.RedisError:
@@ -215,16 +252,23 @@ class SentinelGroup:
         for sentinel in self.sentinels:
             if sentinel.ask("SENTINEL", "FAILOVER", SERVICE):
                 return
-        raise AssertionError(f"no sentinel would do it\n{self._describe()}")
+        raise AssertionError(f"no sentinel would do it\n{self.describe()}")
+
+    def prefer(self, chosen: Replica | None) -> None:
+        """Let the next master be this replica, or any; return when all sentinels know that, within ten seconds."""
+        for server in self.servers:
+            server.client().config_set("replica-priority", 1 if server is chosen else 100)
+        if chosen:
+            wait_until(lambda: all(s.prefers() == chosen.port for s in self.sentinels), 20, "it is preferred")
 
     def rejoin(self, server: Replica) -> None:
         """Make an old master a replica of the new one, sooner than the sentinels do; started again if it was killed."""
-        server.master = self.named()
+        server.master = self.master
         if server.process is None:
             server.start()
         else:
             server.resume()
-            server.client().replicaof("127.0.0.1", server.master)
+            server.client().replicaof(server.master.host, server.master.port)
 
 
 def _role(server: Replica) -> tuple[bytes, Any]:
