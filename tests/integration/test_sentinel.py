@@ -55,7 +55,7 @@ def whole_group() -> Iterator[SentinelGroup]:
 def group(whole_group: SentinelGroup) -> SentinelGroup:
     """The group, well and empty."""
     for server in whole_group.servers:
-        if server.port != whole_group.named():
+        if server.place != whole_group.named():
             whole_group.rejoin(server)
     whole_group.wait_whole()
     whole_group.master.client().flushall()

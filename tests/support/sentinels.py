@@ -27,6 +27,11 @@ DOWN_SECONDS = 1.0
 HOST = "127.0.0.1"
 
 
+#: host and port: on an island another server may have the same port
+Place = tuple[str, int]
+NOWHERE: Place = ("", 0)
+
+
 class Replica(RedisServer):
     """A server of the group; whether it is the master is decided by the sentinels."""
 
@@ -41,6 +46,11 @@ class Replica(RedisServer):
     def url(self) -> str:
         """The address of this server alone."""
         return f"redis://{self.host}:{self.port}/0"
+
+    @property
+    def place(self) -> Place:
+        """Where it listens."""
+        return self.host, self.port
 
     def command(self) -> list[str]:
         """Return the command line, which names the master for a replica."""
@@ -111,15 +121,15 @@ class Sentinel:
         """Return what it knows of the master."""
         return _fields(self.ask("SENTINEL", "MASTER", SERVICE) or [])
 
-    def names(self) -> tuple[int, int]:
-        """Return the version of its configuration, and the port of the master by that."""
-        place = self.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
-        return int(self.details().get(b"config-epoch", -1)), int(place[1]) if place else 0
+    def names(self) -> tuple[int, Place]:
+        """Return the version of its configuration, and where the master is by that."""
+        host, port = self.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE) or (b"", 0)
+        return int(self.details().get(b"config-epoch", -1)), (host.decode(), int(port))
 
-    def prefers(self) -> int:
-        """Return the port of the replica that it would choose by priority."""
+    def prefers(self) -> Place:
+        """Return where the replica is that it would choose by priority."""
         told = [_fields(replica) for replica in self.ask("SENTINEL", "REPLICAS", SERVICE) or []]
-        return min(((int(each[b"slave-priority"]), int(each[b"port"])) for each in told), default=(0, 0))[1]
+        return min(((int(each[b"slave-priority"]), _place(each)) for each in told), default=(0, NOWHERE))[1]
 
     def close(self) -> None:
         """End it and delete its folder."""
@@ -132,6 +142,10 @@ class Sentinel:
 
 def _fields(told: Any) -> dict[bytes, bytes]:
     return told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))
+
+
+def _place(told: dict[bytes, bytes]) -> Place:
+    return told.get(b"ip", b"").decode(), int(told.get(b"port", 0))
 
 
 class SentinelGroup:
@@ -209,7 +223,7 @@ class SentinelGroup:
         return all(
             details.get(b"flags") == b"master"
             and int(details[b"num-slaves"]) == int(details[b"num-other-sentinels"]) == 2
-            and self._place(details) == master
+            and _place(details) == master
             for details in (sentinel.details() for sentinel in self.sentinels)
         ) and sorted(role for role, _ in self._roles()) == [b"master", b"slave", b"slave"]
 
@@ -221,19 +235,15 @@ class SentinelGroup:
         """Return what everyone says of the group."""
         return f"{self._roles()}\n" + "\n".join(str(sentinel.details()) for sentinel in self.sentinels)
 
-    @staticmethod
-    def _place(details: dict[bytes, bytes]) -> int:
-        return int(details.get(b"port", 0))
-
-    def named(self) -> int:
-        """Return the port of the master by what the sentinels say that know the newest configuration."""
+    def named(self) -> Place:
+        """Return where the master is by what the sentinels say that know the newest configuration."""
         return max(sentinel.names() for sentinel in self.sentinels)[1]
 
     @property
     def master(self) -> Replica:
         """The server that the sentinels name."""
         named = self.named()
-        return next(server for server in self.servers if server.port == named)
+        return next(server for server in self.servers if server.place == named)
 
     def writable(self, but: Replica) -> Replica | None:
         """Return a server that accepts a write, and is not this one; None if there is none."""
@@ -259,7 +269,7 @@ class SentinelGroup:
         for server in self.servers:
             server.client().config_set("replica-priority", 1 if server is chosen else 100)
         if chosen:
-            wait_until(lambda: all(s.prefers() == chosen.port for s in self.sentinels), 20, "it is preferred")
+            wait_until(lambda: all(s.prefers() == chosen.place for s in self.sentinels), 20, "it is preferred")
 
     def rejoin(self, server: Replica) -> None:
         """Make an old master a replica of the new one, sooner than the sentinels do; started again if it was killed."""
