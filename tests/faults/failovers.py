@@ -42,7 +42,8 @@ LEASE_SECONDS = 5.0
 MOST_JOBS = 4_000_000
 #: where the numbers of jobs begin: of the client that is cut off, and of scouts
 FIRST_ISLANDER, FIRST_SCOUT = MOST_JOBS // 2, MOST_JOBS * 3 // 4
-SCOUTS = "scouts"
+#: their queue; so many that a child which is not idle finds one, too
+SCOUTS, SCOUTS_AT_ONCE = "scouts", 20
 #: jobs a second: more than the threads can do, and so few that children wait for each
 FULL, IDLE = 450.0, 15.0
 #: by the client that is cut off with the master, and for how long it is
@@ -198,7 +199,8 @@ class Trial:
         """Wait for scouts: jobs that only the new master was given, before all others."""
 
         def all_go_on() -> bool:
-            self._send_scout(failover)
+            for _ in range(SCOUTS_AT_ONCE if failover.done else 1):
+                self._send_scout(failover)
             for line in self.news():
                 if line.number > FIRST_SCOUT and line.kind is Kind.START:
                     failover.children.setdefault(line.pid, line.at)
