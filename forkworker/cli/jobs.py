@@ -127,5 +127,7 @@ def _tell(args: Namespace, place: Place, tally: dict[str, int | None], code: int
         line += f", {tally['gone']:,} had gone meanwhile"
     if tally["refused"]:
         line += f", {tally['refused']:,} are no jobs and stay where they are"
+    if code != INTERRUPTED and not any(tally.values()) and (there := len(place)):
+        line += f": none of {there:,} in {place.key} matches"
     output.say(f"{line}; interrupted: the rest is as it was" if code == INTERRUPTED else line)
     return code

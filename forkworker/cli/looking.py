@@ -7,7 +7,7 @@ import heapq
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from forkworker.cli import listing, output, words
+from forkworker.cli import listing, output, processes, words
 from forkworker.cli.progress import INTERRUPTED, Interrupted, Progress
 from forkworker.cli.words import RUNNING, WrongWords
 from forkworker.clock import SystemClock
@@ -16,7 +16,7 @@ from forkworker.inspect import Entry, Kinds, Queue
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from forkworker.inspect import Filter, Inspector, Place, Running
 
@@ -53,11 +53,30 @@ def _page_of_running(args: Namespace, here: Inspector) -> int:
     which, now = words.which(args), SystemClock().now()
     start, count = max(0, args.start), max(0, args.count)
     shown = listing.running if args.json else functools.partial(listing.running_line, now=now)
-    rows = [(job.since, job.identity, job.thread, shown(job)) for job in here.running() if which.matches(job.entry)]
-    first = heapq.nsmallest(start + count, rows, key=lambda row: row[:3])[start:]
-    told = {"place": RUNNING, "size": len(rows), "start": start, "more": len(rows) > start + count}
-    _tell_page(args, told, [row[3] for row in first])
+    size = 0
+
+    def matching() -> Iterator[Running]:
+        nonlocal size
+        for job in here.running():
+            if which.matches(job.entry):
+                size += 1
+                yield job
+
+    oldest = heapq.nsmallest(start + count, matching(), key=lambda job: (job.since, job.identity, job.thread))
+    told = {"place": RUNNING, "size": size, "start": start, "more": size > start + count}
+    _tell_page(args, told, [shown(job) for job in oldest[start:]])
+    _doubt(here, {job.identity for job in oldest[start:]})
     return ExitCode.OK
+
+
+def _doubt(here: Inspector, identities: set[str]) -> None:
+    """Say whose word is old: until its lease is over, a process that was killed looks as if it ran its jobs."""
+    now = SystemClock().now()
+    silent = [p.identity for p in here.processes() if p.identity in identities and processes.is_silent(p, now)]
+    if silent:
+        more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
+        since = f"no beat for {processes.SILENT_SECONDS:.0f} s, see forkworker doctor"
+        output.complain([f"{silent[0]}{more} may not run these any more: {since}"])
 
 
 def _tell_page(args: Namespace, page: dict[str, Any], found: list[Any]) -> None:
@@ -101,6 +120,7 @@ def show(args: Namespace, here: Inspector) -> int:
     if runs:
         told["running"] = {"identity": runs.identity, "thread": runs.thread, "since": runs.since}
     print(output.as_json(told) if args.json else "\n".join(listing.details(told, SystemClock().now())))
+    _doubt(here, {runs.identity} if runs else set())
     return ExitCode.OK
 
 

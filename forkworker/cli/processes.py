@@ -76,8 +76,13 @@ def _table(processes: Sequence[Process]) -> Iterator[str]:
         yield f"{line} {_mark(process, now)}".rstrip()
 
 
+def is_silent(process: Process, now: float) -> bool:
+    """Say whether it has missed its beats: what it seems to run may not run any more."""
+    return bool(process.beat) and now - process.beat > SILENT_SECONDS
+
+
 def _mark(process: Process, now: float) -> str:
     """Return what catches the eye."""
-    if process.beat and now - process.beat > SILENT_SECONDS:
+    if is_silent(process, now):
         return painted("silent", "red")
     return painted("quiet", "yellow") if process.is_quiet else ""

@@ -51,7 +51,7 @@ def _look(args: Namespace, rates: Rates, rows: int | None = None) -> int:
     if args.json:
         print(output.as_json({"masters": masters, "redis": redis}))
     else:
-        print("\n".join(_fitting(masters, redis, rows)))
+        print("\n".join(_fitting(masters, redis, rows, is_known=not missing)))
     output.complain(missing)
     return ExitCode.OK if redis["reachable"] and not missing else ExitCode.FAILURE
 
@@ -84,8 +84,12 @@ def read_overview(url: str) -> dict[str, Any]:
     return dataclasses.asdict(overview.read(url))
 
 
-def _fitting(masters: list[dict[str, Any]], redis: dict[str, Any], rows: int | None) -> list[str]:
+def _fitting(
+    masters: list[dict[str, Any]], redis: dict[str, Any], rows: int | None, *, is_known: bool = True
+) -> list[str]:
     """Return the report, with fewer threads for each child if it would have too many lines."""
+    if not masters and not is_known:  # why is told on standard error
+        return list(_redis(redis))
     whole = list(_report(masters, redis))
     if rows is None or len(whole) <= rows:
         return whole
@@ -116,20 +120,27 @@ def _master(master: dict[str, Any], most: int) -> Iterator[str]:
 
 
 def _child(child: dict[str, Any], most: int) -> Iterator[str]:
-    """Return its line, and those of what it runs, the longest first."""
+    """Return its line, and those of what it runs, the longest first.
+
+    Of one that is stuck the last to start is the suspect: once the lock is held, nothing starts.
+    """
     busy = f"{child.get('busy')} of {child.get('concurrency')} threads busy"
     stuck = float(child.get("stuck_seconds") or 0)
     state = str(child.get("state")).removesuffix("stuck") + (f" stuck for {duration(stuck)}" if stuck else "")
     line = fit(f"  child {child.get('slot')}  pid {child.get('pid')}  {state.strip()}  {busy}", WIDTH)
     yield painted(line, "red") if stuck else line
-    threads = sorted(child.get("threads") or (), key=lambda thread: -float(thread.get("seconds") or 0))
+    threads = sorted(child.get("threads") or (), key=_seconds, reverse=not stuck)
     yield from map(_thread, threads[:most])
     if len(threads) > most:
-        yield f"         and {len(threads) - most} that have run for less"
+        yield f"         and {len(threads) - most} more, for {'longer' if stuck else 'less'}"
+
+
+def _seconds(thread: dict[str, Any]) -> float:
+    return float(thread.get("seconds") or 0)
 
 
 def _thread(thread: dict[str, Any]) -> str:
-    number, seconds = fit(str(thread.get("thread")), 4), duration(float(thread.get("seconds") or 0))
+    number, seconds = fit(str(thread.get("thread")), 4), duration(_seconds(thread))
     name, queue, jid = str(thread.get("name")), str(thread.get("queue")), str(thread.get("jid"))
     return f"    {number:>4} {seconds:>7} {cell(name, 26)} {cell(queue, 11)} {fit(jid, 24)}"
 
@@ -140,6 +151,7 @@ def _redis(redis: dict[str, Any]) -> Iterator[str]:
         yield output.printable(f"Redis{where} is not reachable: {redis['error']}")
         return
     yield painted(fit(f"Redis at {redis['address']}", WIDTH), "bold")
+    yield from _orphans(redis.get("orphans") or [])  # first, as what is watched may be cut at its end
     if redis["queues"]:
         yield f"  {'queue':<32} {'size':>14} {_CHANGE if _has_rates(redis) else '':>10} {'latency':>9}"
     for queue in redis["queues"]:
@@ -147,7 +159,6 @@ def _redis(redis: dict[str, Any]) -> Iterator[str]:
     for name in SETS:
         rate = redis.get(f"{name}_per_second")
         yield f"  {name:<32} {redis[name]:>14,} {'' if rate is None else f'{rate:,.1f}/s':>10}".rstrip()
-    yield from _orphans(redis.get("orphans") or [])
 
 
 def _queue(queue: dict[str, Any]) -> str:

@@ -179,6 +179,29 @@ def test_what_runs_is_listed_the_longest_first(redis: redispy.Redis, capsys: Cap
     assert max(map(len, lines)) <= 80
 
 
+def test_what_a_silent_process_seems_to_run_is_doubted(redis: redispy.Redis, capsys: Capture) -> None:
+    """A tree that was killed at once: it stands in Redis until its lease is over."""
+    for identity, age, number in ((ALICE, 30, 1), (BOB, 0, 2)):
+        redis.sadd("processes", identity)
+        redis.hset(identity, mapping={"info": "{}", "beat": time.time() - age})
+        work = {"queue": "mail", "payload": job(number).decode(), "run_at": int(time.time()) - 60}
+        redis.hset(f"{identity}:work", "t1", json.dumps(work))
+    doubt = f"forkworker: {ALICE} may not run these any more: no beat for 12 s, see forkworker doctor\n"
+
+    for words, told in (("list running", doubt), ("show jid-1", doubt), ("show jid-2", "")):
+        assert main(["jobs", *words.split()]) == 0
+        assert capsys.readouterr().err == told
+
+
+def test_that_nothing_matches_is_told_from_an_empty_set(redis: redispy.Redis, capsys: Capture) -> None:
+    assert main(["jobs", "retry", "retries", "--name", "shop.recipt"]) == 0
+    assert said(capsys) == "forkworker: 0 jobs retried\n"
+    redis.zadd("retry", {failed(n): n for n in range(3)})
+    assert main(["jobs", "retry", "retries", "--name", "shop.recipt"]) == 0
+    assert said(capsys) == "forkworker: 0 jobs retried: none of 3 in retry matches\n"
+    assert redis.zcard("retry") == 3
+
+
 def test_jobs_are_counted_by_kind_the_most_frequent_first(redis: redispy.Redis, capsys: Capture) -> None:
     now = time.time()
     errors = {"error_class": "shop.mail.SmtpDown", "error_message": "no answer"}
@@ -267,7 +290,7 @@ def test_jobs_are_retried_buried_and_deleted_as_told(redis: redispy.Redis, capsy
     assert (redis.llen("queue:mail"), redis.zcard("dead"), redis.zcard("retry")) == (1, 1, 6)
     assert main(["jobs", "retry", "retry", "--jid", "jid-0"]) == 1
     assert main(["jobs", "delete", "retry", "--all", "--yes"]) == 0
-    assert said(capsys) == "forkworker: 0 jobs retried\nforkworker: 6 jobs deleted\n"
+    assert said(capsys) == "forkworker: 0 jobs retried: none of 6 in retry matches\nforkworker: 6 jobs deleted\n"
     assert sorted(world(redis)) == ["dead", "queue:mail", "queues"]
 
 

@@ -610,14 +610,17 @@ def test_the_longest_runs_come_first_and_who_is_stuck_is_told(home: Path, capsys
     (child,) = STATUS["children"]
     threads = [{"thread": n, "name": "n", "jid": "j", "queue": "q", "seconds": 10 * n} for n in range(3)]
     children = [child | {"state": "stuck", "stuck_seconds": 90.0, "threads": threads}]
-    children += [child | {"state": "quiet", "stuck_seconds": 5.0}]
+    children += [child | {"threads": threads}, child | {"state": "quiet", "stuck_seconds": 5.0, "threads": []}]
     with serving(home, status={"ok": True, "status": STATUS | {"children": children}}):
         assert main(["status"]) == 0
 
     text = capsys.readouterr().out
     assert "child 0  pid 4712  stuck for 2 min  1 of 25" in text
     assert "quiet stuck for 5.0 s" in text
-    assert re.findall(r"^ +\d+ +([\d.]+ s) n ", text, re.MULTILINE) == ["20.0 s", "10.0 s", "0.0 s"]
+    seconds = re.findall(r"^ +\d+ +([\d.]+ s) n ", text, re.MULTILINE)
+    assert seconds == ["0.0 s", "10.0 s", "20.0 s", "20.0 s", "10.0 s", "0.0 s"], (
+        "who is stuck: the last to start first"
+    )
 
 
 @pytest.mark.parametrize(("rows", "shown"), [(None, 60), (80, 60), (30, 6), (2, 1)])
@@ -632,7 +635,25 @@ def test_a_report_that_is_watched_keeps_room_for_redis(rows: int | None, shown: 
     assert len([line for line in lines if re.search(r" n +q +j$", line)]) == shown + min(2, shown)
     assert lines[-1].split()[0] == "failed"
     assert rows is None or rows < 30 or len(lines) <= rows
-    assert any("that have run for less" in line for line in lines) == (shown < 60)
+    assert any(line.endswith(" more, for less") for line in lines) == (shown < 60)
+
+
+def test_a_report_that_is_cut_still_names_orphans() -> None:
+    queues = [{"name": f"q{n}", "size": 1, "latency_seconds": 1.0, "paused": False} for n in range(60)]
+    orphans = [{"identity": "host:1:a", "queue": "mail", "size": 7}]
+    redis = {"reachable": True, "address": "x", **OVERVIEW, "queues": queues, "orphans": orphans}
+
+    lines = status._fitting([], redis, 20)
+
+    assert any("7 of mail, left by host:1:a" in line for line in lines[:20])
+
+
+def test_a_master_that_does_not_answer_is_not_told_as_none(home: Path, capsys: Capture) -> None:
+    with serving(home):
+        assert main(["status", "--pid", "1"]) == 1
+    told = capsys.readouterr()
+    assert "No master" not in told.out
+    assert "no master with the pid 1 answers" in told.err
 
 
 def test_status_for_programs_is_json(home: Path, redis: list[str], capsys: Capture) -> None:
