@@ -50,7 +50,7 @@ def run(jobs: int, limit: str) -> Run:
 def main() -> int:
     """Compare, and tell."""
     parser = argparse.ArgumentParser(prog="trials.leaks", description=__doc__)
-    parser.add_argument("--jobs", type=int, default=1500)
+    parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     free, limited = [], []
