@@ -91,7 +91,7 @@ class Child:
         """From a bare process to job threads at work."""
         signals.ignore(signal.SIGINT, signal.SIGHUP)
         faulthandler.enable()
-        faulthandler.register(signal.SIGTTIN, all_threads=True, chain=True)
+        faulthandler.register(signals.STACKS_AT_ONCE, all_threads=True)
         os.register_at_fork(after_in_child=self._let_go)
         signals.unblock()
         process.volunteer_for_oom(OOM_SCORE)
@@ -182,7 +182,7 @@ class Child:
         elif number == signal.SIGCONT:
             pass  # systemd sends it after TERM; a child is resumed by its master
         elif number == signal.SIGTTIN:
-            self._tell_jobs()
+            self._tell_stacks()
 
     def _stop_by_ourselves(self) -> None:
         self._own_deadline = self._own_deadline or self._clock.monotonic() + self._settings.timeout
@@ -227,8 +227,9 @@ class Child:
             self._title = title
             setproctitle(title)
 
-    def _tell_jobs(self) -> None:
-        """After the stacks, which faulthandler has written already: which job each of the threads runs."""
+    def _tell_stacks(self) -> None:
+        """No other thread runs while this one holds the interpreter; then, which job each of them runs."""
+        faulthandler.dump_traceback(all_threads=True)
         for record in self._board.records(State.STARTED):
             name, jid = payload.name_and_jid(record.head)
             seconds = self._clock.now() - record.started_at

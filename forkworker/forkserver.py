@@ -129,7 +129,7 @@ class ForkServer:
         if os.getppid() != self._master:
             return ExitCode.OK
         signals.reset()
-        faulthandler.unregister(signal.SIGTTIN)  # the child registers it anew, behind its own handler
+        faulthandler.unregister(signal.SIGTTIN)
         gc.enable()
         view = Board(board)
         os.close(board)

@@ -11,7 +11,8 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from forkworker.supervisor.states import ChildState, MasterState, move
-from forkworker.unix.board import Gate
+from forkworker.unix import signals
+from forkworker.unix.board import STUCK_SECONDS, Gate
 from forkworker.version import VERSION
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Helm:
         self._started_at = clock.now()
         self._interrupts = 0
         self._to_dump: list[ChildHandle] = []
+        #: who was asked for its stacks, and when
+        self._asked: list[tuple[ChildHandle, float]] = []
         self.dump_at = 0.0
         self.state = MasterState.BOOTING
         #: when running jobs are interrupted; None unless stopping
@@ -134,7 +137,7 @@ class Helm:
     @property
     def has_to_dump(self) -> bool:
         """Whether stacks are still to be written."""
-        return bool(self._to_dump)
+        return bool(self._to_dump or self._asked)
 
     def _dump_all(self) -> None:
         self._to_dump = list(self._fleet)
@@ -142,19 +145,37 @@ class Helm:
     def dump_next(self) -> None:
         """Have one child write its stacks; the next one later, as they must not mix in the log."""
         now = self._clock.monotonic()
-        if self._to_dump and now >= self.dump_at:
-            self.dump_at = now + DUMP_SECONDS
-            child = self._to_dump.pop(0)
-            if child.state is not ChildState.GONE:
-                self.dump(child)
+        if not self.has_to_dump or now < self.dump_at:
+            return
+        self.dump_at = now + DUMP_SECONDS
+        if self._to_dump:
+            self.dump(self._to_dump.pop(0))
+        else:
+            self._insist(*self._asked.pop(0), now)
+
+    def _insist(self, child: ChildHandle, asked_at: float, now: float) -> None:
+        """A child whose interpreter was not free since it was asked has not heard it."""
+        if child.state is ChildState.GONE or child.board.tick > asked_at:
+            return
+        if now < asked_at + STUCK_SECONDS:
+            self._asked.append((child, asked_at))
+        else:
+            child.send(signals.STACKS_AT_ONCE)
 
     def dump(self, child: ChildHandle) -> None:
         """Say which jobs run, too: one that keeps the GIL keeps the child from saying it."""
+        if child.state is ChildState.GONE:
+            return
         for thread in child.running(self._clock.now()):
             where = (child, thread["ident"])
             told = map(thread.get, ("jid", "name", "seconds"))
             _log.info("%s: thread 0x%016x runs jid=%s %s for %.1f s", *where, *told)
-        child.send(signal.SIGTTIN)
+        now = self._clock.monotonic()
+        if child.state is ChildState.SPAWNED or now - child.board.tick > STUCK_SECONDS:
+            child.send(signals.STACKS_AT_ONCE)
+        else:
+            child.send(signal.SIGTTIN)
+            self._asked.append((child, now))
 
     # The control socket.
 

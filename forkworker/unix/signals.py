@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+#: to a child whose interpreter is not free: it writes its stacks in C.  Beside threads that run that can crash it, as
+#: their frames change meanwhile, so one that is free is asked by SIGTTIN and writes them itself
+STACKS_AT_ONCE = signal.SIGRTMIN
 #: what every process of ours leaves to the loop of its main thread
 ALL = frozenset(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}
 

@@ -120,6 +120,8 @@ def test_ttin_shows_the_stacks_with_the_jobs(
     tree.signal(SIGTTIN)
     stack = re.compile(rf'jobs\.py", line \d+ in {frame}\n')
     tree.wait_until(lambda: stack.search(tree.log(), before) and jid in tree.log()[before:], 3)
+    # a free interpreter's stacks are written by one that holds it: faulthandler's own handler may crash beside others
+    assert job == "hold_gil" or "in _tell_stacks" in tree.log()[before:]
     assert len(tree.children()) == 2
     tree.stop()
 
