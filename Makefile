@@ -84,7 +84,7 @@ bench-quick: $(dev_ready)  ## throughput, latency, enqueueing, beside four peers
 SEQUENCES ?= 200
 FIRST ?= 0
 RESTARTS ?= 20
-.PHONY: signals rolling leaks sharing counting scale
+.PHONY: signals rolling leaks sharing counting scale endurance
 signals: $(dev_ready)  ## SEQUENCES= random sequences of signals and commands, from number FIRST= on
 	FORKWORKER_TEST_SEQUENCES=$(SEQUENCES) FORKWORKER_TEST_FIRST_SEQUENCE=$(FIRST) \
 	  $(bin)/python -m pytest $(PYTEST_FLAGS) tests/integration/test_supervision.py -k random_sequence
@@ -98,6 +98,8 @@ counting: $(dev_ready)  ## what counting jobs by name costs, beside not counting
 	PYTHONPATH=tests $(bin)/python -m trials.counting
 scale: $(dev_ready)  ## what each command costs with seven million jobs in Redis, in ms and MB (4 GB of memory)
 	FORKWORKER_SCALE=1000000 $(bin)/python -m pytest -s $(PYTEST_FLAGS) tests/integration/test_scale.py
+endurance: $(dev_ready)  ## a hundred thousand jobs, half of which fail: whether memory, descriptors, threads, keys or connections grow
+	PYTHONPATH=tests $(bin)/python -m trials.endurance
 
 EXAMPLES ?= 10000
 .PHONY: fuzz

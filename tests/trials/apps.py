@@ -21,3 +21,13 @@ def bloat(megabytes: int, seconds: float) -> None:
         _leaked.append(b"x" * (megabytes * MEGABYTE))
         note("size", text=str(private_bytes(os.getpid())))
         time.sleep(seconds)
+
+
+@forkworker.job(name="endure", retry_in=0)
+def endure(way: str) -> None:
+    """End well or otherwise; an error that somebody keeps keeps a lot of small objects with it."""
+    held = list(range(1000, 3000))
+    if way == "drop":
+        raise forkworker.Drop("not needed any more")
+    if way == "always" or (way == "once" and not forkworker.current_job().retry_count):
+        raise ValueError(way) from LookupError(len(held))
