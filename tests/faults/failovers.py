@@ -67,8 +67,9 @@ class Failover:
     load: str
     old: Replica = field(repr=False)
     began: float
-    #: when another server took writes; what pushes to that
+    #: when another server took writes; that, and what pushes to it
     writable: float = 0.0
+    new: Replica | None = field(default=None, repr=False)
     client: forkworker.Client = field(init=False, repr=False)
     #: when the first scout ended
     done: float = 0.0
@@ -77,13 +78,21 @@ class Failover:
     hangs: list[str] = field(default_factory=list)
     #: when the next push by the clients was accepted
     pushed: float = 0.0
+    #: the sentinels have replaced the new master, too, though it was well: it was silent for too long for them
+    is_double: bool = False
     #: jobs that were accepted before it, never came to an end and are nowhere
     lost: int = 0
 
     def __str__(self) -> str:
         done, children = max(self.first, default=-1), max(self.seconds, default=-1)
         writable = self.writable - self.began
-        return f"{self.kind}, {self.load}: writable after {writable:.2f} s, job {done:.2f} s, all {children:.2f} s"
+        told = f"writable after {writable:.2f} s, job {done:.2f} s, all {children:.2f} s"
+        return f"{self.name}, {self.load}: {told}"
+
+    @property
+    def name(self) -> str:
+        """What it was in the end."""
+        return f"{self.kind}, then again" if self.is_double else self.kind
 
     @property
     def first(self) -> list[float]:
@@ -168,6 +177,7 @@ class Trial:
             self._await_children(failover)
         undo()
         self.group.wait_whole(90)
+        failover.is_double = self.group.master is not failover.new
         print(failover, *failover.hangs, flush=True)
 
     def move_to_island(self, load: str) -> None:
@@ -191,7 +201,8 @@ class Trial:
     def _watch(self, failover: Failover) -> None:
         try:
             new = wait_until(lambda: self.group.writable(failover.old), 30, "another server takes writes", poll=0.005)
-            failover.writable, failover.client = time.monotonic(), forkworker.Client(new.url if new else None)
+            failover.writable, failover.new = time.monotonic(), new
+            failover.client = forkworker.Client(new.url if new else None)
         except AssertionError as error:
             failover.hangs.append(f"no new master: {error}")
 
@@ -326,6 +337,8 @@ class Report:
     again: int = 0
     overlaps: int = 0
     wrong: list[str] = field(default_factory=list)
+    #: of each lost job what is known
+    told: list[str] = field(default_factory=list)
 
     @property
     def lost(self) -> int:
@@ -337,7 +350,7 @@ class Report:
         safe = {kind for kind in _KINDS if kind != BY_HAND or wait >= REPLICAS} if min_replicas and wait else set()
         told = [*self.hangs, *self.wrong]
         for failover in self.failovers:
-            if failover.lost and failover.kind in safe:
+            if failover.lost and failover.name in safe:
                 told.append(f"{failover.kind} lost {failover.lost} jobs")
             if max(failover.first, default=0.0) > GO_ON_SECONDS:
                 told.append(f"{failover}: late")
@@ -359,7 +372,9 @@ def judge(
     report = Report(failovers, hangs, Counter(push.answer for push in pushes))
     for push in pushes:
         if push.answer is Answer.ACCEPTED and push.number not in ended and push.number not in homes:
-            _cause(failovers, push).lost += 1
+            cause = _cause(failovers, push)
+            cause.lost += 1
+            report.told.append(_tell(push, cause, [line for line in lines if line.number == push.number]))
         elif push.answer is Answer.REFUSED and push.number in taken:
             report.wrong.append(f"job {push.number} was refused, and yet it was taken")
         elif push.answer is Answer.DOUBTFUL:
@@ -379,6 +394,12 @@ def _cause(failovers: list[Failover], push: Push) -> Failover:
     return before[-1] if before else failovers[0]
 
 
+def _tell(push: Push, cause: Failover, lines: list[Line]) -> str:
+    runs = [f"{line.kind.name} {line.at - cause.writable:+.3f} s" for line in lines]
+    pushed = f"pushed {push.ended - cause.writable:+.3f} s after that was writable"
+    return f"job {push.number} was lost by {cause}; {pushed}; {runs}"
+
+
 def quantile(values: Sequence[float], part: float) -> float:
     """Return the value that so many do not exceed."""
     ordered = sorted(values)
@@ -391,7 +412,7 @@ def table(report: Report) -> str:
     lines.append("|---|---|---|---|---|---|---|---|")
     groups: dict[tuple[str, str], list[Failover]] = defaultdict(list)
     for failover in report.failovers:
-        groups[failover.kind, failover.load].append(failover)
+        groups[failover.name, failover.load].append(failover)
     lines += [_row(*group, failovers) for group, failovers in sorted(groups.items())]
     return "\n".join([*lines, "", _totals(report)])
 
@@ -455,7 +476,7 @@ def main() -> int:
     report = run(given.count, config=config, query=query, seed=given.seed, kinds=kinds)
     print(table(report))
     complaints = report.complaints(given.min_replicas, given.wait)
-    for line in complaints[:20]:
+    for line in (*complaints[:20], *report.told[:20]):
         print(line[:3000])
     return 1 if complaints else 0
 
