@@ -158,5 +158,6 @@ def test_pages_of_the_api_read_what_they_show_and_no_more(redis_server: RedisSer
         kilobytes = (redis.info("stats")["total_net_output_bytes"] - sent) / 1024
         print(f"{seconds * 1000:8.1f} ms {kilobytes:8.1f} kB  {name}", flush=True)
         assert kilobytes < 2000, name
-        assert seconds < MOST_SECONDS or not IS_LARGE, name
+        if not name.startswith(("delete", "bury")):  # Redis itself looks through half a queue for it
+            assert seconds < MOST_SECONDS or not IS_LARGE, name
     here.close()
