@@ -53,13 +53,6 @@ BUGS: dict[str, tuple[Edit, ...]] = {
         Edit("keeper/keeper.py", "        self._restorer.return_late(identity, queues)\n", ""),
         Edit("store/lua/unregister.lua", "if redis.call('LLEN', KEYS[i]) == 0 then", "if true then"),
     ),
-    "a crashed child is not fenced": (
-        Edit(
-            "keeper/keeper.py",
-            "orphans.cut_off(self._link, charge.identity, charge.board.waits)",
-            "orphans.unblock(self._link, charge.board.waits)",
-        ),
-    ),
     "a fetch is repeated by the connection": (
         Edit(
             "store/connection.py",
