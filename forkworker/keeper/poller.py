@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from forkworker.errors import MalformedPayload
 from forkworker.store import orphans, sets
 from forkworker.store.sets import Promotion
 from forkworker.wire import keys, pages, payload
@@ -64,6 +63,6 @@ class Poller:
                 queue = DEFAULT_QUEUE
             new = text if keep else payload.encode({**pages.presentable(job), "queue": queue, "enqueued_at": now})
             return Promotion(text, queue, new)
-        except (MalformedPayload, ValueError, RecursionError) as error:
+        except Exception as error:  # noqa: BLE001 - one strange entry must not hold up all that is due behind it
             _log.warning("a due entry is no job (%s): it goes to the dead set as it is", error)
             return Promotion(text, "", text)

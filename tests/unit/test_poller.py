@@ -146,6 +146,21 @@ def test_a_due_entry_that_is_no_job_goes_to_the_dead_set_as_it_is(text: bytes) -
     assert link.promoted["retry"][0][3] == text
 
 
+def test_an_entry_that_fails_in_an_unknown_way_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_at_one(fields: dict[str, Any]) -> dict[str, Any]:
+        if fields["args"] == ["odd"]:
+            raise OverflowError("int too large to convert to float")
+        return fields
+
+    monkeypatch.setattr("forkworker.wire.pages.presentable", fail_at_one)
+    odd = job(args=["odd"])
+    link = FakeLink(retries=[odd, job(queue="low")])
+
+    poll(link)
+
+    assert [entry[:2] for entry in link.promoted["retry"]] == [("dead", odd), ("queue:low", job(queue="low"))]
+
+
 def test_a_full_batch_is_followed_by_the_next_at_once() -> None:
     entries = [job(jid=str(n)) for n in range(sets.BATCH)]
 
