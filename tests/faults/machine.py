@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 CGROUPS = Path("/sys/fs/cgroup")
+SHARED = Path("/dev/shm")
 
 
 def _run(*words: str) -> None:
@@ -82,7 +83,10 @@ class ServerClock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        """Remove what faketime leaves of servers that were killed."""
+        for path in [*SHARED.glob("faketime_shm_*"), *SHARED.glob("sem.faketime_sem_*")]:
+            if not Path("/proc", path.name.rpartition("_")[2]).exists():
+                path.unlink(missing_ok=True)
 
     @property
     def environment(self) -> dict[str, str]:
