@@ -143,7 +143,8 @@ def test_killed_keeper_is_replaced_and_nothing_is_lost(
     assert came - killed <= 1 + watch.stall(killed, came)
     tree.kill_child(0)  # the new one knows how to restore
     tree.wait_until(lambda: set(records.ended()) == set(jids), 15)
-    assert sum(records.started().values()) <= 400 + 5, "only the killed child's jobs ran again"
+    # what it ran, and what had ended and was not settled yet
+    assert sum(records.started().values()) <= 400 + 5 + 5, "only the killed child's jobs ran again"
     tree.wait_ready()
     tree.stop()
 
