@@ -120,7 +120,8 @@ def show(args: Namespace, here: Inspector) -> int:
     if runs:
         told["running"] = {"identity": runs.identity, "thread": runs.thread, "since": runs.since}
     print(output.as_json(told) if args.json else "\n".join(listing.details(told, SystemClock().now())))
-    _doubt(here, {runs.identity} if runs else set())
+    if runs:
+        _doubt(here, {runs.identity})
     return ExitCode.OK
 
 

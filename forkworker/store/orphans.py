@@ -140,14 +140,17 @@ def unregister(link: Link, identity: str, queues: Iterable[str]) -> int:
 
 def cut_off(link: Link, identity: str, client_ids: Sequence[int]) -> None:
     """Let nothing that a crashed process had sent take a job any more: its fetches fail, its waits end."""
-    unblocks = [("CLIENT", "UNBLOCK", client_id) for client_id in client_ids]
-    link.pipeline([("SET", keys.taken(identity), CRASHED, "EX", LATE_SECONDS, "NX"), *unblocks])
+    link.pipeline([("SET", keys.taken(identity), CRASHED, "EX", LATE_SECONDS, "NX"), *_unblocks(client_ids)])
 
 
 def unblock(link: Link, client_ids: Sequence[int]) -> None:
     """End the blocking commands of these connections; one that blocks no more does not mind."""
     if client_ids:
-        link.pipeline([("CLIENT", "UNBLOCK", client_id) for client_id in client_ids])
+        link.pipeline(_unblocks(client_ids))
+
+
+def _unblocks(client_ids: Sequence[int]) -> list[tuple[str, str, int]]:
+    return [("CLIENT", "UNBLOCK", client_id) for client_id in client_ids]
 
 
 def _sha1(payload: bytes) -> str:

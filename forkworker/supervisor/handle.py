@@ -111,7 +111,7 @@ class ChildHandle:
 
     def status(self, now: float, instant: float) -> dict[str, Any]:
         """Return what ``forkworker status`` shows; ``now`` is epoch seconds, ``instant`` monotonic."""
-        stuck = self._stuck_seconds(instant)
+        stuck = self.stuck_seconds(instant)
         return {
             "slot": self.slot,
             "pid": self.pid,
@@ -123,7 +123,7 @@ class ChildHandle:
             "threads": self.running(now),
         }
 
-    def _stuck_seconds(self, instant: float) -> float:
+    def stuck_seconds(self, instant: float) -> float:
         """Return for how long a job has kept the interpreter, 0.0 if it is free."""
         silent = instant - self.board.tick
         return silent if self.state is ChildState.READY and silent > STUCK_SECONDS else 0.0

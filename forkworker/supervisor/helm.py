@@ -171,7 +171,7 @@ class Helm:
             told = map(thread.get, ("jid", "name", "seconds"))
             _log.info("%s: thread 0x%016x runs jid=%s %s for %.1f s", *where, *told)
         now = self._clock.monotonic()
-        if child.state is ChildState.SPAWNED or now - child.board.tick > STUCK_SECONDS:
+        if child.state is ChildState.SPAWNED or child.stuck_seconds(now):
             child.send(signals.STACKS_AT_ONCE)
         else:
             child.send(signal.SIGTTIN)
