@@ -126,18 +126,19 @@ def _find(host: Host, role: str) -> int:
 
 
 def _kill(world: World, host: Host, role: str, number: signal.Signals) -> int:
-    """Send a signal to one process; note it before, as the effects may be quicker than we."""
+    """Send a signal to the process with this role; return which it is."""
     pid = _find(host, role)
-    _note_hit(world, host, pid)
-    os.kill(pid, number)
+    _hit(world, host, pid, number)
     return pid
 
 
-def _note_hit(world: World, host: Host, pid: int) -> None:
+def _hit(world: World, host: Host, pid: int, number: signal.Signals) -> None:
+    """Send a signal to one process; note it before, as the effects may be quicker than we."""
     for deed in reversed(world.deeds):
         if deed.host == host.number and deed.over > time.monotonic():
             deed.hit |= {pid}
             break
+    os.kill(pid, number)
 
 
 def _has_gone(pid: int, start: int | None) -> Callable[[], bool]:
@@ -457,9 +458,7 @@ def late_fetch(world: World, host: Host, _rng: random.Random, hold: float) -> It
         if not late.held.wait(6):
             raise Missed("nobody fetched")
         identity = late.command[3].decode().removeprefix("taken:")
-        pid = int(identity.split(":")[1])
-        _note_hit(world, host, pid)
-        os.kill(pid, signal.SIGKILL)
+        _hit(world, host, int(identity.split(":")[1]), signal.SIGKILL)
         wait_until(lambda: not world.client.sismember("processes", identity), 5, "its jobs are back")
         pause(hold)
         world.client.sadd("paused", host.queue)  # so that there is what it could take

@@ -5,14 +5,10 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
-from faults.machine import Network
+from faults.machine import Network, run
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-
-def _run(*words: str) -> None:
-    subprocess.run(words, check=True, capture_output=True)
 
 
 class Island(Network):
@@ -21,11 +17,11 @@ class Island(Network):
     def __enter__(self) -> Self:
         super().__enter__()
         try:
-            _run("ip", "link", "add", self._bridge, "type", "bridge")
-            _run("ip", "addr", "del", f"{self.near}/30", "dev", self._cable)
-            _run("ip", "addr", "add", f"{self.near}/30", "dev", self._bridge)
-            _run("ip", "link", "set", self._bridge, "up")
-            _run("ip", "-n", self.name, "link", "set", "lo", "up")
+            run("ip", "link", "add", self._bridge, "type", "bridge")
+            run("ip", "addr", "del", f"{self.near}/30", "dev", self._cable)
+            run("ip", "addr", "add", f"{self.near}/30", "dev", self._bridge)
+            run("ip", "link", "set", self._bridge, "up")
+            run("ip", "-n", self.name, "link", "set", "lo", "up")
             self.plug()
         except subprocess.CalledProcessError:
             self.__exit__()
@@ -42,8 +38,8 @@ class Island(Network):
 
     def pull(self) -> None:
         """Cut it off."""
-        _run("ip", "link", "set", self._cable, "nomaster")
+        run("ip", "link", "set", self._cable, "nomaster")
 
     def plug(self) -> None:
         """Let packets pass."""
-        _run("ip", "link", "set", self._cable, "master", self._bridge)
+        run("ip", "link", "set", self._cable, "master", self._bridge)

@@ -21,7 +21,8 @@ CGROUPS = Path("/sys/fs/cgroup")
 SHARED = Path("/dev/shm")
 
 
-def _run(*words: str) -> None:
+def run(*words: str) -> None:
+    """Run a command that must succeed."""
     subprocess.run(words, check=True, capture_output=True)
 
 
@@ -34,13 +35,13 @@ class Network:
         self.near, self.far = (f"198.18.{net >> 8}.{(net & 255) + end}" for end in (1, 2))
 
     def __enter__(self) -> Self:
-        _run("ip", "netns", "add", self.name)
+        run("ip", "netns", "add", self.name)
         try:
-            _run("ip", "link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", self.name)
-            _run("ip", "addr", "add", f"{self.near}/30", "dev", self._cable)
-            _run("ip", "link", "set", self._cable, "up")
+            run("ip", "link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+            run("ip", "addr", "add", f"{self.near}/30", "dev", self._cable)
+            run("ip", "link", "set", self._cable, "up")
             for words in (["addr", "add", f"{self.far}/30", "dev", "eth0"], ["link", "set", "eth0", "up"]):
-                _run("ip", "-n", self.name, *words)
+                run("ip", "-n", self.name, *words)
         except subprocess.CalledProcessError:
             self.__exit__()
             raise
@@ -61,11 +62,11 @@ class Network:
 
     def pull(self) -> None:
         """Pull the cable on the far side: packets vanish, in both directions."""
-        _run("ip", "-n", self.name, "link", "set", "eth0", "down")
+        run("ip", "-n", self.name, "link", "set", "eth0", "down")
 
     def plug(self) -> None:
         """Put it back."""
-        _run("ip", "-n", self.name, "link", "set", "eth0", "up")
+        run("ip", "-n", self.name, "link", "set", "eth0", "up")
 
 
 class ServerClock:
@@ -136,7 +137,7 @@ class Disk:
 
     def __enter__(self) -> Self:
         self.path.mkdir()
-        _run("mount", "-t", "tmpfs", "-o", "size=16m", "faults", str(self.path))
+        run("mount", "-t", "tmpfs", "-o", "size=16m", "faults", str(self.path))
         return self
 
     def __exit__(self, *_: object) -> None:

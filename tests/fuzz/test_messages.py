@@ -112,9 +112,7 @@ answers = st.one_of(
             "status": st.one_of(
                 json_values,
                 st.dictionaries(
-                    st.sampled_from(
-                        ("pid", "tag", "state", "version", "started_at", "hostname", "queues", "note", "children")
-                    ),
+                    st.sampled_from(TOLD),
                     json_values,
                 ),
                 st.lists(st.dictionaries(st.sampled_from(("slot", "threads", "busy")), json_values), max_size=2).map(

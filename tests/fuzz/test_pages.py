@@ -31,49 +31,11 @@ INFO: dict[str, Any] = {"hostname": "host", "pid": 1, "tag": "shop", "concurrenc
 INFO |= {"labels": [], "identity": WHO, "started_at": 1.7e9}
 NOW = 1_700_000_000.5
 #: what pages have by themselves
-TAGS = frozenset(
-    (
-        "a",
-        "body",
-        "br",
-        "button",
-        "code",
-        "div",
-        "footer",
-        "form",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "head",
-        "header",
-        "html",
-        "i",
-        "input",
-        "label",
-        "li",
-        "link",
-        "main",
-        "meta",
-        "nav",
-        "p",
-        "pre",
-        "script",
-        "small",
-        "span",
-        "strong",
-        "style",
-        "table",
-        "tbody",
-        "td",
-        "th",
-        "thead",
-        "time",
-        "title",
-        "tr",
-        "ul",
-    )
-)
+TAGS = frozenset((
+    "a", "body", "br", "button", "code", "div", "footer", "form", "h1", "h2", "h3", "h4", "head", "header", "html",
+    "i", "input", "label", "li", "link", "main", "meta", "nav", "p", "pre", "script", "small", "span", "strong",
+    "style", "table", "tbody", "td", "th", "thead", "time", "title", "tr", "ul",
+))  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +95,7 @@ def test_retries_and_the_dead_are_shown_whatever_they_are(
     for path in ("/retries", "/morgue"):
         page = opened(ui, path)
         for link in {link for link in page.links if link.startswith(f"{path}/1700000000")}:
-            if redis.zscore("dead", ended[0]) is not None and "0f0f" in link:
-                opened(ui, link)
+            opened(ui, link)
     opened(ui, "/")
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support.daemon import Daemon, Options
 from support.knocking import ask, read
 from support.servers import RedisServer
+from support.snapshot import is_calm
 
 from forkworker import logs
 from forkworker.errors import MalformedPayload
@@ -47,13 +48,7 @@ class Target:
 
     def settle(self) -> None:
         """Wait until nothing waits and nothing runs."""
-        self.tree.wait_until(self._is_calm, 60, "all has ended")
-
-    def _is_calm(self) -> bool:
-        """At one instant: what is given back is in neither place if they are looked at one after the other."""
-        with self.redis.pipeline(transaction=True) as pipe:
-            waiting, running = pipe.exists("queue:default").keys("working:*").execute()
-        return not waiting and not running
+        self.tree.wait_until(lambda: is_calm(self.redis, "queue:default"), 60, "all has ended")
 
     def assert_unharmed(self) -> None:
         """The same processes are there, each line of the log is one, and no payload became code."""

@@ -57,11 +57,16 @@ def write(tree: Daemon, code: str) -> None:
     (tree.directory / "versioned.py").write_text(code)
 
 
-@pytest.fixture
-def tree(daemon: MakeDaemon) -> Daemon:
-    tree = daemon(app="versioned", children=2, concurrency=4, start=False)
+def old_tree(daemon: MakeDaemon, **options: Any) -> Daemon:
+    """Return a tree that is ready, with the old code."""
+    tree = daemon(app="versioned", start=False, **options)
     write(tree, GOOD.format(version="old"))
     return tree.start().wait_ready()
+
+
+@pytest.fixture
+def tree(daemon: MakeDaemon) -> Daemon:
+    return old_tree(daemon, children=2, concurrency=4)
 
 
 def roll(tree: Daemon, code: str) -> str:
@@ -143,9 +148,8 @@ def test_an_import_that_hangs_is_given_up_and_the_old_code_works_on(
     daemon: MakeDaemon, redis: redispy.Redis, records: Records
 ) -> None:
     """At a rolling restart, and when the forkserver must be started again."""
-    tree = daemon(app="versioned", children=1, start=False, environment={"FORKWORKER_BOOT_TIMEOUT": "6"})
-    write(tree, GOOD.format(version="old"))
-    before = tree.start().wait_ready().children()
+    tree = old_tree(daemon, children=1, environment={"FORKWORKER_BOOT_TIMEOUT": "6"})
+    before = tree.children()
     hanging = "import time\ndef wait_for_ever(): time.sleep(600)\nwait_for_ever()\n"
 
     assert "the app was not loaded after 6 s (boot_timeout)" in roll(tree, hanging)
@@ -181,9 +185,8 @@ def test_old_children_have_as_long_as_drain_timeout_says(
     daemon: MakeDaemon, redis: redispy.Redis, records: Records
 ) -> None:
     """And no longer: what they run then goes back, and runs with the new code."""
-    tree = daemon(app="versioned", children=1, start=False, environment={"FORKWORKER_DRAIN_TIMEOUT": "2"})
-    write(tree, GOOD.format(version="old"))
-    before = tree.start().wait_ready().child_pids()
+    tree = old_tree(daemon, children=1, environment={"FORKWORKER_DRAIN_TIMEOUT": "2"})
+    before = tree.child_pids()
     slow, short = push(redis, "work", [120.0]), push(redis, "work", [11.0])
     tree.wait_until(lambda: records.running() == {slow, short}, 10)
     assert roll(tree, GOOD.format(version="new")) == ""

@@ -1,7 +1,7 @@
 """Row 1: commands and pages of the API answer as quickly, and as small, from a million entries as from ten.
 
 CI fills a small Redis and judges memory.  ``make scale`` fills one with a million retries, as many scheduled and five
-times as many queued jobs, judges time, too, and prints the table of docs/shell.md.
+times as many queued jobs, judges time, too, and prints the table of docs/inspection.md.
 """
 
 from __future__ import annotations

@@ -72,6 +72,13 @@ def homes(client: redis.Redis) -> dict[str, list[str]]:
     return found
 
 
+def is_calm(client: redis.Redis, *waiting: str) -> bool:
+    """Return whether nothing runs and these keys are empty, at one instant: what is given back moves in between."""
+    with client.pipeline(transaction=True) as pipe:
+        full, running = pipe.exists(*waiting).keys("working:*").execute()
+    return not full and not running
+
+
 def places(client: redis.Redis) -> Counter[str]:
     """Return how many places each job is in; promise one says: never more than one."""
     return Counter({jid: len(keys) for jid, keys in homes(client).items()})

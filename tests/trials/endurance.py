@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from support.payloads import push_many
+from support.snapshot import is_calm
 
 from forkworker.unix.process import private_bytes
 from trials.tree import grown
@@ -77,13 +78,6 @@ def push(client: redis.Redis, count: int) -> None:
 WAYS = ("well",) * 5 + ("once", "always", "drop")
 
 
-def is_calm(client: redis.Redis) -> bool:
-    """Return whether nothing waits, not even for its retry, and nothing runs."""
-    with client.pipeline(transaction=True) as pipe:
-        waiting, running = pipe.exists("queue:default", "retry", "schedule").keys("working:*").execute()
-    return not waiting and not running
-
-
 def run(jobs: int, looks: int = LOOKS) -> Iterator[tuple[int, Sizes]]:
     """Run so many jobs; yield after each part how many have ended, and the sizes."""
     with grown(app="trials.apps", children=CHILDREN, concurrency=THREADS) as (tree, client, _):
@@ -91,7 +85,7 @@ def run(jobs: int, looks: int = LOOKS) -> Iterator[tuple[int, Sizes]]:
         part = jobs // looks
         for ended in range(part, jobs + 1, part):
             push(client, part)
-            tree.wait_until(lambda: is_calm(client), 300, "all have ended")
+            tree.wait_until(lambda: is_calm(client, "queue:default", "retry", "schedule"), 300, "all have ended")
             yield ended, look(tree, client)
         assert tree.pids() == pids, "nobody was replaced, whose growth would be forgotten"
         tree.stop()
