@@ -139,6 +139,7 @@ class Keeper:
 
     def _do_duties(self) -> float:
         """Do what is due and return the seconds until more is."""
+        self._restore_gone()
         now = self._clock.monotonic()
         if now >= self._due["pauses"]:  # before the first beat, without which a child takes nothing
             self._due["pauses"] = now + PAUSES_SECONDS
@@ -146,7 +147,6 @@ class Keeper:
         if now >= self._due["beat"] or self._has_new():
             self._due["beat"] = now + self._settings.beat_seconds
             self._beat_all()
-        self._restore_gone()
         if self._leave_by is not None:
             return self._leave()
         self._shut()

@@ -120,7 +120,7 @@ class Fleet:
             self._boot_failures[child.slot] += 1
         self._children[child.slot] = None
         pause = policy.respawn_pause(self._boot_failures[child.slot]) * self._jitter()
-        self._free_since[child.slot] = now + pause
+        self._free_since[child.slot] = now + max(pause, policy.RESTORE_SECONDS)
         return pause
 
     def _view(self, number: int, child: ChildHandle | None) -> SlotView:

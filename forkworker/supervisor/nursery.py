@@ -165,11 +165,11 @@ class Nursery:
             return
         if status == ExitCode.CONFIGURATION and not self._fleet.was_ready:
             self._give_up(ExitCode.CONFIGURATION, f"{child} could not load the app: see its error above")
+        self._fleet.unrestored[child.pid] = child
+        self._report_gone(child.pid)
         if not was_told_to_stop or status != 0:
             again = f"; the slot is filled again in {pause:.1f} s" if pause else ""
             _log.error("%s %s%s", child, describe_status(status), again)
-        self._fleet.unrestored[child.pid] = child
-        self._report_gone(child.pid)
 
     # What the keeper has to know.
 

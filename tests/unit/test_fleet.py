@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forkworker.supervisor import policy
 from forkworker.supervisor.fleet import Fleet
 from forkworker.supervisor.states import ChildState, IllegalTransition, move
 
@@ -89,7 +90,7 @@ def test_the_fleet_was_ready_once_every_slot_was_at_the_same_time() -> None:
     assert seen == [False, False, True, True]
 
 
-def test_a_slot_is_filled_again_at_once_after_a_child_that_had_been_ready() -> None:
+def test_a_slot_is_filled_again_once_the_jobs_of_a_child_that_had_been_ready_can_be_back() -> None:
     fleet = Fleet(1)
     one = child(0)
     fleet.put(one)
@@ -97,7 +98,7 @@ def test_a_slot_is_filled_again_at_once_after_a_child_that_had_been_ready() -> N
 
     assert fleet.remove(one, 50.0) == 0.0
     assert (one.state, fleet.views[0].child, len(fleet)) == (ChildState.GONE, None, 0)
-    assert (fleet.views[0].since, fleet.views[0].boot_failures) == (50.0, 0)
+    assert (fleet.views[0].since, fleet.views[0].boot_failures) == (50.0 + policy.RESTORE_SECONDS, 0)
 
 
 def test_failed_boots_are_counted_for_each_slot_and_make_it_pause() -> None:
