@@ -18,6 +18,7 @@ from forkworker.wire import payload, portable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from types import ModuleType
 
     import redis
 
@@ -95,8 +96,7 @@ class Client:
             raise
 
     def _write(self, batch: Sequence[Parcel], at: float | None) -> None:
-        from forkworker.store import queues
-
+        queues = _queues()
         if at is None:
             queues.push(self._client(), batch[0].queue, [parcel.payload for parcel in batch])
         else:
@@ -110,6 +110,14 @@ class Client:
 
             self._redis = me, connection.make_client(self._url or _home or config.redis_url())
         return self._redis[1]
+
+
+@functools.cache
+def _queues() -> ModuleType:
+    """Load what redis-py comes with when the first job is pushed; to import it each time costs a push too much."""
+    from forkworker.store import queues
+
+    return queues
 
 
 def _admitted(jobs: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str | None]]:

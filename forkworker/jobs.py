@@ -5,6 +5,7 @@ Jobs are found by registered name only: nothing in a payload can name a module o
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Sequence
@@ -28,18 +29,19 @@ R = TypeVar("R")
 class Job(Generic[P, R]):
     """A function that can be called, or enqueued under its name."""
 
-    def __init__(
-        self, function: Callable[P, R], name: str, options: Options, stated: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, function: Callable[P, R], name: str, options: Options) -> None:
         self.function = function
         self.name = name
-        self.default_options = options
-        #: names of options that count for these pushes, whatever the registered job says
-        self._stated = stated
         self.signature = inspect.signature(function)
-        self._told = options.fields(stated)
         self._names, self._counts = _positions(self.signature)
+        self._state(options, frozenset())
         functools.update_wrapper(self, function, updated=())  # its attributes are not ours
+
+    def _state(self, options: Options, stated: frozenset[str]) -> None:
+        """Set the options; ``stated`` names those that count for these pushes, whatever the registered job says."""
+        self.default_options = options
+        self._stated = stated
+        self._told = options.fields(stated)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, here and now."""
@@ -75,7 +77,9 @@ class Job(Generic[P, R]):
             "tags": options.texts("tags", tags) if tags is not None else None,
         }
         given = {name: value for name, value in given.items() if value is not None}
-        return Job(self.function, self.name, replace(self.default_options, **given), self._stated | set(given))
+        changed = copy.copy(self)  # not made anew: to look at the function takes longer than to push
+        changed._state(replace(self.default_options, **given), self._stated | set(given))  # noqa: SLF001 - a job, too
+        return changed
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """Push a run of this job; return its jid.

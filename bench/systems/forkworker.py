@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 forkworker.configure(redis_url=jobs.URL)
 TASKS = {name: forkworker.job(name=name)(function) for name, function in jobs.SYNC.items()}
 QUEUES = jobs.SETTINGS.get("BENCH_QUEUES", "default").split(",")
+TASKS_BY_QUEUE = [{name: task.options(queue=queue) for name, task in TASKS.items()} for queue in QUEUES]
 
 _RUN = [sys.executable, "-m", "forkworker", "run", "--redis", "{url}", "systems.forkworker"]
 _QUIET = [*_RUN, "--log-level", "warning"]
@@ -48,8 +49,8 @@ VERSIONS = {"forkworker": forkworker.__version__, "python": ".".join(map(str, sy
 
 
 def enqueue(job: str, n: int) -> None:
-    """Push one."""
-    TASKS[job].options(queue=QUEUES[n % len(QUEUES)]).enqueue(n) if len(QUEUES) > 1 else TASKS[job].enqueue(n)
+    """Push one, to each queue in turn."""
+    TASKS_BY_QUEUE[n % len(QUEUES)][job].enqueue(n)
 
 
 def enqueue_many(job: str, ns: Iterable[int]) -> None:

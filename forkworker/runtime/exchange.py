@@ -352,9 +352,8 @@ class Exchange:
         return _LEASE_CHECK_SECONDS if waiting_for_keeper or self._in_doubt else ASK_SECONDS
 
     def _sleep(self, seconds: float) -> None:
-        self._alarm.asleep = True
-        try:
-            if self._ended.empty():  # asked after the flag is set, so that no ring is missed
-                self._catch(self._waits.sleep(min(seconds, self._link.look_seconds)))
-        finally:
-            self._alarm.asleep = False
+        with self._alarm:  # only then we ask, so that no ring is missed
+            catches = self._waits.sleep(min(seconds, self._link.look_seconds)) if self._ended.empty() else []
+        if catches:
+            self._catch(catches)
+            self._alarm.give_way(self._ended.empty)

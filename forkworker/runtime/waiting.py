@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import select
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from forkworker.errors import StoreUnavailable
 from forkworker.store.waits import Wait
@@ -21,10 +20,11 @@ if TYPE_CHECKING:
 MOST_WAITS = 16
 #: how often a child asks for jobs of queues on which it does not wait
 ASK_SECONDS = 1.0
+#: what a job thread that was woken gets to start its job
+GIVE_WAY_SECONDS = 0.001
 
 
-@dataclass(frozen=True, slots=True)
-class Catch:
+class Catch(NamedTuple):
     """A payload that a wait has moved into our working list."""
 
     queue: str
@@ -40,6 +40,14 @@ class Alarm:
         self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.asleep = False
 
+    def __enter__(self) -> None:
+        """Be asleep: whoever rings wakes the sleeper."""
+        self.asleep = True
+
+    def __exit__(self, *_: object) -> None:
+        """Be awake: it will look for itself."""
+        self.asleep = False
+
     def fileno(self) -> int:
         """Return the descriptor, for poll."""
         return self._descriptor
@@ -50,12 +58,21 @@ class Alarm:
             self.asleep = False
             os.eventfd_write(self._descriptor, 1)
 
+    def give_way(self, is_idle: Callable[[], bool]) -> None:
+        """Let a job thread have the interpreter, until it rings or for a moment; called after it was given a job.
+
+        It would find the interpreter taken and sleep once more.  And if the job is short, one round trip settles
+        it and looks for more.
+        """
+        poll = select.poll()
+        poll.register(self, select.POLLIN)
+        with self:
+            if is_idle() and poll.poll(GIVE_WAY_SECONDS * 1000):
+                self.clear()
+
     def clear(self) -> None:
-        """Forget that it rang."""
-        try:
-            os.eventfd_read(self._descriptor)
-        except BlockingIOError:
-            pass
+        """Forget that it rang, as poll has told."""
+        os.eventfd_read(self._descriptor)
 
 
 class Waits:
@@ -114,13 +131,16 @@ class Waits:
         poll = select.poll()
         poll.register(self._alarm, select.POLLIN)
         by_descriptor = {wait.fileno(): wait for wait in self._waits if wait.armed}
-        for descriptor in by_descriptor:
-            poll.register(descriptor, select.POLLIN)
-        ready = {descriptor for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)}
-        self._alarm.clear()
         if any(wait.overdue for wait in by_descriptor.values()):
             raise StoreUnavailable("Redis has not answered a wait in time")
-        return self._collect((by_descriptor[d] for d in ready if d in by_descriptor), Wait.read)
+        for descriptor in by_descriptor:
+            poll.register(descriptor, select.POLLIN)
+        # from here on a job may be waiting for us, with all caches cold
+        ready = [descriptor for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)]
+        if self._alarm.fileno() in ready:
+            ready.remove(self._alarm.fileno())
+            self._alarm.clear()
+        return self._collect([by_descriptor[descriptor] for descriptor in ready], Wait.read)
 
     def abandon(self) -> None:
         """Drop all connections, after an error on one of them or elsewhere."""

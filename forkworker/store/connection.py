@@ -7,6 +7,7 @@ to do after ``StoreUnavailable``.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import math
@@ -65,19 +66,53 @@ def real_url(url: str) -> str:
 
 
 class Pool(ConnectionPool):
-    """Connections for those who share them."""
+    """Connections for those who share them.
 
-    #: how many replicas must confirm a push
-    replicas = 0
+    ``lend`` and ``take_back`` are for pushes, of which redis-py's own way takes a sixth of the time, for statistics.
+    """
+
+    def __init__(self, *, replicas: int, **options: Any) -> None:
+        super().__init__(**options)
+        #: how many replicas must confirm a push
+        self.replicas = replicas
+        #: by process: those of the one that we were forked from are its own
+        self._idle: collections.defaultdict[int, list[Any]] = collections.defaultdict(list)
+
+    def lend(self) -> Any:
+        """Return a connection that stands, as far as can be told; raises redis-py's errors, and OSError."""
+        try:
+            connection = self._idle[os.getpid()].pop()
+        except IndexError:
+            connection = self.make_connection()
+        try:
+            connection.connect()
+            if _is_stale(connection):
+                connection.disconnect()
+                connection.connect()
+        except BaseException:
+            self.take_back(connection)
+            raise
+        return connection
+
+    def take_back(self, connection: Any) -> None:
+        """Keep a connection for the next who needs one; all that was asked on it must have been read."""
+        self._idle[os.getpid()].append(connection)
+
+
+def _is_stale(connection: Any) -> bool:
+    """Whether the server has hung up, or has sent what nobody has read."""
+    try:
+        return bool(connection.can_read())
+    except (redis.ConnectionError, redis.TimeoutError, OSError):
+        return True
 
 
 def make_pool(url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Pool:
     """Return a pool for an address, with everything turned off that would repeat a command."""
     options: dict[str, Any] = {"socket_connect_timeout": timeout_seconds, **_options(real_url(url))}
     replicas = int(options.pop("wait_replicas", 0))
-    pool = Pool(protocol=2, socket_timeout=timeout_seconds, retry=Retry(NoBackoff(), 0), **_driver(), **options)
-    pool.replicas = replicas
-    return pool
+    options |= {"protocol": 2, "socket_timeout": timeout_seconds, "retry": Retry(NoBackoff(), 0), **_driver()}
+    return Pool(replicas=replicas, **options)
 
 
 def _options(url: str) -> dict[str, Any]:

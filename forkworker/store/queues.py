@@ -41,7 +41,7 @@ def _send(client: redis.Redis, commands: Sequence[Command]) -> None:
     pool: Any = client.connection_pool
     asked = [("WAIT", pool.replicas, WAIT_MILLISECONDS)] if pool.replicas else []
     try:
-        connection = pool.get_connection()
+        connection = pool.lend()
     except (redis.RedisError, OSError) as error:
         raise PushFailed(f"Redis cannot be reached, nothing was accepted: {_told(error)}") from error
     try:
@@ -56,7 +56,7 @@ def _send(client: redis.Redis, commands: Sequence[Command]) -> None:
             "the job may or may not have been accepted; push again only if running twice is harmless"
         ) from error
     finally:
-        pool.release(connection)
+        pool.take_back(connection)
     _judge(replies[: len(commands)])
     if asked:
         _raise_doubt(replies[-1], pool.replicas)

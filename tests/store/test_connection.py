@@ -9,18 +9,19 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis as redispy
 from support.servers import RedisServer, free_port
+from support.waiting import wait_until
 
 from forkworker.errors import IdentityTaken, StoreUnavailable
 from forkworker.settings import EMBEDDED_SOCKET
-from forkworker.store import connection, scripts, working
+from forkworker.store import connection, queues, scripts, working
 from forkworker.store.connection import Link
 from store.scene import ALICE, job, jobs, listed, put, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import redis as redispy
     from support.proxy import Proxy
 
 pytestmark = pytest.mark.store
@@ -233,20 +234,67 @@ def test_waiting_at_a_connection_that_ends_is_told(proxy: Proxy, behind: Link) -
 
 def test_a_client_can_be_shared_by_forked_processes(redis_server: RedisServer, redis: redispy.Redis) -> None:
     client = connection.make_client(redis_server.url)
-    client.ping()
+    queues.push(client, "default", [b"before"])
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            client.lpush("list", "child")
+            queues.push(client, "default", [b"child"])
             status = 0
         finally:
             os._exit(status)
-    client.lpush("list", "parent")
+    queues.push(client, "default", [b"parent"])
 
     assert os.waitpid(pid, 0)[1] == 0
-    assert set(world(redis)["list"]) == {b"child", b"parent"}
+    assert set(world(redis)["queue:default"]) == {b"before", b"child", b"parent"}
     client.close()
+
+
+def test_a_connection_is_lent_again_and_again(redis_server: RedisServer) -> None:
+    pool = connection.make_pool(redis_server.url)
+    first, second = pool.lend(), pool.lend()
+
+    pool.take_back(first)
+    assert pool.lend() is first is not second
+    pool.take_back(first)
+    pool.take_back(second)
+
+
+def test_a_connection_that_the_server_has_closed_is_opened_again(
+    redis_server: RedisServer, redis: redispy.Redis
+) -> None:
+    pool = connection.make_pool(redis_server.url)
+    idle = pool.lend()
+    pool.take_back(idle)
+    redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    assert pool.lend() is idle
+    assert _ask(idle, "PING") == b"PONG"
+    pool.take_back(idle)
+
+
+def test_a_reply_that_nobody_has_read_is_not_the_next_ones(redis_server: RedisServer) -> None:
+    pool = connection.make_pool(redis_server.url)
+    idle = pool.lend()
+    idle.send_command("PING")
+    wait_until(idle.can_read, SOON, "the reply is there")
+    pool.take_back(idle)
+
+    assert _ask(pool.lend(), "ECHO", "mine") == b"mine"
+    pool.take_back(idle)
+
+
+def test_connections_that_could_not_be_opened_are_not_counted_as_there() -> None:
+    pool = connection.make_pool(f"redis://127.0.0.1:{free_port()}/0?max_connections=1")
+
+    for _ in range(3):
+        with pytest.raises(redispy.ConnectionError, match="refused"):
+            pool.lend()
+
+
+def _ask(lent: Any, *command: str) -> Any:
+    lent.send_command(*command)
+    return lent.read_response()
 
 
 def test_what_was_not_sent_when_a_link_is_closed_is_never_sent(behind: Link) -> None:

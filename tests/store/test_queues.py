@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import signal
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.servers import RedisServer, free_port
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     Push = Callable[[redispy.Redis], None]
 
 pytestmark = pytest.mark.store
+
+
+def connect(client: redispy.Redis) -> None:
+    """Have the next push find a connection."""
+    pool: Any = client.connection_pool
+    pool.take_back(pool.lend())
 
 
 def push_two(client: redispy.Redis) -> None:
@@ -104,7 +110,7 @@ def test_a_connection_lost_before_it_was_sent_whole_accepts_none(
     """The client cannot know: it is in doubt all the same."""
     assert accepted
     client_behind.connection_pool.connection_kwargs["socket_timeout"] = 0.2
-    client_behind.ping()
+    connect(client_behind)
     proxy.black_hole()
 
     with pytest.raises(PushInDoubt):
@@ -119,7 +125,7 @@ def test_a_connection_lost_before_it_was_sent_whole_accepts_none(
 def test_the_client_is_usable_again_after_a_lost_connection(
     proxy: Proxy, client_behind: redispy.Redis, redis: redispy.Redis, push: Push, accepted: dict[str, object]
 ) -> None:
-    client_behind.ping()
+    connect(client_behind)
     proxy.refuse()
     with pytest.raises(PushFailed, match="nothing was accepted"):
         push(client_behind)
