@@ -1,7 +1,8 @@
 """The forkserver: a fresh interpreter that imports the app once, and forks children on request.
 
 Runs between the master, which it talks to over a channel, and the children, which it hands over by a
-double fork: the intermediate process ends at once, and the master adopts its child.
+double fork: the intermediate process ends at once, and the master adopts its child.  Before the app it
+may fork a keeper, which then shares what both import and has no user code.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import os
 import signal
 import sys
 import traceback
+from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
 
 from forkworker import apploader, child, client, clock, logs
 from forkworker.errors import ExitCode
 from forkworker.hooks import hooks
+from forkworker.keeper import __main__ as keeper
 from forkworker.leftovers import Leftovers
 from forkworker.settings import Settings
 from forkworker.store import connection, working
@@ -27,6 +30,9 @@ from forkworker.unix import packets, signals
 from forkworker.unix.board import VERSION as BOARD_VERSION
 from forkworker.unix.board import Board
 from forkworker.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _ADOPTION_CHECK_SECONDS = 0.0005
 #: characters of a traceback that fit into a message in any script
@@ -56,23 +62,33 @@ class ForkServer:
         """Do what the master asks for."""
         while packet := self._channel.wait():
             if packet.kind == "load":
-                self._load(Settings.from_dict(packet.fields["settings"]), packet.fields["board"])
+                self._settle_in(Settings.from_dict(packet.fields["settings"]))
+                for descriptor in packet.descriptors:
+                    self._fork_keeper(descriptor)
+                self._load(packet.fields["board"])
             elif packet.kind == "spawn":
                 self._spawn(packet.fields["slot"], *packet.descriptors)
         return ExitCode.OK
 
-    def _load(self, settings: Settings, board: int) -> None:
+    def _settle_in(self, settings: Settings) -> None:
         self._settings = settings
         logs.configure(settings.log_level, settings.log_format, "forkserver")
         setproctitle(f"forkworker: forkserver [{settings.tag}]")
-        if board != BOARD_VERSION:
-            reason = f"forkworker {VERSION} cannot serve under a master of another version: restart the whole of it"
-            self._channel.send("failed", reason=reason, traceback="")
-            return
         with contextlib.suppress(OSError):  # another folder than the master's, if its name leads elsewhere by now
             os.chdir(settings.directory)
         client.settle_in(connection.real_url(settings.redis_url))
         connection.warm_up(settings.redis_url, working.SCRIPTS)
+
+    def _fork_keeper(self, channel: int) -> None:
+        gc.freeze()  # else its first collection would copy all that it shares
+        self._fork(lambda: self._be_keeper(channel), channel)  # should that fail, the channel's end tells
+
+    def _load(self, board: int) -> None:
+        settings = self._settings
+        if board != BOARD_VERSION:
+            reason = f"forkworker {VERSION} cannot serve under a master of another version: restart the whole of it"
+            self._channel.send("failed", reason=reason, traceback="")
+            return
         leftovers = Leftovers(settings.directory)
         try:
             if settings.preload:
@@ -89,6 +105,11 @@ class ForkServer:
 
     def _spawn(self, slot: int, channel: int, board: int) -> None:
         hooks.fire("before_fork")
+        if failure := self._fork(lambda: self._be_child(slot, channel, board), channel, board):
+            self._channel.send("unforked", slot=slot, reason=failure)
+
+    def _fork(self, be: Callable[[], int], *descriptors: int) -> str:
+        """Fork twice and let go of what the new process has; return why it failed, '' if it did not."""
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or a pipe nobody reads
                 stream.flush()
@@ -97,24 +118,24 @@ class ForkServer:
             with logs.held():
                 intermediate = os.fork()
                 if intermediate == 0:
-                    self._be_intermediate(slot, channel, board)
+                    self._be_intermediate(be)
             status = os.waitstatus_to_exitcode(os.waitpid(intermediate, 0)[1])
-            if status != 0:
-                self._channel.send("unforked", slot=slot, reason="the second fork failed: see the log")
         except OSError as error:
-            self._channel.send("unforked", slot=slot, reason=str(error))
+            return str(error)
+        else:
+            return "the second fork failed: see the log" if status else ""
         finally:
             signals.unblock()
-            os.close(channel)
-            os.close(board)
+            for descriptor in descriptors:
+                os.close(descriptor)
 
-    def _be_intermediate(self, slot: int, channel: int, board: int) -> None:
-        """In the process between: fork once more and end, so that the master adopts the child."""
+    def _be_intermediate(self, be: Callable[[], int]) -> None:
+        """In the process between: fork once more and end, so that the master adopts who comes of it."""
         code = 1
         try:
             me = os.getpid()
             if os.fork() == 0:
-                code = self._be_child(me, slot, channel, board)
+                code = self._be_adopted(me, be)
             else:
                 code = 0
         except BaseException:  # noqa: BLE001 - nothing may return into the forkserver's own loop
@@ -122,15 +143,25 @@ class ForkServer:
         finally:
             os._exit(code)
 
-    def _be_child(self, intermediate: int, slot: int, channel: int, board: int) -> int:
+    def _be_adopted(self, intermediate: int, be: Callable[[], int]) -> int:
         self._channel.close()
         while os.getppid() == intermediate:  # else the master could not reap us if we died at once
             clock.sleep(_ADOPTION_CHECK_SECONDS)
         if os.getppid() != self._master:
             return ExitCode.OK
-        signals.reset()
         faulthandler.unregister(signal.SIGTTIN)
         gc.enable()
+        return be()
+
+    def _be_keeper(self, descriptor: int) -> int:
+        os.setpgid(0, 0)
+        setproctitle(f"forkworker: keeper in reserve [{self._settings.tag}]")
+        channel = packets.adopt(descriptor)
+        channel.send("hello", pid=os.getpid())
+        return keeper.main(channel)
+
+    def _be_child(self, slot: int, channel: int, board: int) -> int:
+        signals.reset()
         view = Board(board)
         os.close(board)
         hooks.fire("after_fork")

@@ -1,4 +1,4 @@
-"""``python -m forkworker.keeper FD``: how the master starts the keeper."""
+"""Being the keeper: forked by a fresh forkserver, or as ``python -m forkworker.keeper FD``, when that has an app."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from forkworker.version import VERSION
 _log = logging.getLogger("forkworker.keeper")
 
 
-def main(descriptor: int) -> int:
-    """Be the keeper of the master at the other end of a descriptor; return the exit code."""
+def main(channel: packets.Channel) -> int:
+    """Be the keeper of the master at the other end of a channel, once it says anything; return the exit code."""
     signals.ignore(
         signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGTTIN
     )
-    os.set_inheritable(descriptor, False)
-    channel = packets.adopt(descriptor)
+    signals.unblock()
     first = channel.wait()
     if first is None:
         return ExitCode.OK
@@ -36,4 +35,7 @@ def main(descriptor: int) -> int:
     return ExitCode.OK
 
 
-sys.exit(main(int(sys.argv[1])))
+if __name__ == "__main__":
+    handed_down = int(sys.argv[1])
+    os.set_inheritable(handed_down, False)
+    sys.exit(main(packets.adopt(handed_down)))

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from forkworker.errors import ExitCode
 from forkworker.supervisor import helpers
+from forkworker.supervisor.cradle import Cradle
 from forkworker.supervisor.health import Health
+from forkworker.unix import board
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +48,9 @@ class Crew:
         self.health = Health(settings.health, clock)
         #: a forkserver that loads new code
         self.incoming: Helper | None = None
-        #: forkservers that are not needed any more, and about to end
+        #: where the next keeper is, or will be
+        self._cradle: Cradle | None = None
+        #: helpers that are not needed any more, and about to end
         self._retired: list[Helper] = []
         #: whether the forkserver can fork
         self.app_is_loaded = False
@@ -66,19 +70,34 @@ class Crew:
             self.tell_keeper("leash", (self.leash.channel.fileno(),))
 
     def start_keeper(self) -> None:
-        """Start a keeper; it has to be told of the children then."""
-        self.keeper = helpers.start_keeper(self._settings, self.leash, self._clock.monotonic())
+        """Take the keeper that a forkserver has forked, else start one; it has to be told of the children then."""
+        self.keeper = self._lift() or helpers.start_keeper(self._clock.monotonic())
+        leash = (self.leash.channel.fileno(),) if self.leash else ()
+        self.tell_keeper("settings", leash, settings=self._settings.to_dict(), board=board.VERSION)
         if self.health.descriptors:
             self.tell_keeper("health", self.health.descriptors)
 
+    def _lift(self) -> Helper | None:
+        cradle, self._cradle = self._cradle, None
+        return cradle.lift(self._clock.monotonic()) if cradle else None
+
+    @property
+    def cradles(self) -> tuple[int, ...]:
+        """The descriptor that tells when ``start_keeper`` should be called, while there is no keeper."""
+        return (self._cradle.fileno(),) if self._cradle and not self.keeper else ()
+
     def start_forkserver(self) -> None:
-        """Start a forkserver, which begins to load the app."""
+        """Start a forkserver, which forks a keeper if there is none, and begins to load the app."""
         self.app_is_loaded = False
-        self.forkserver = helpers.start_forkserver(self._settings, self._clock.monotonic())
+        cradle = None if self.keeper or self._cradle else Cradle()
+        self.forkserver = helpers.start_forkserver(self._settings, cradle, self._clock.monotonic())
+        self._cradle = cradle or self._cradle
 
     def start_incoming(self) -> None:
-        """Start a forkserver that loads the app as it is now, beside the one there is."""
-        self.incoming = helpers.start_forkserver(self._settings, self._clock.monotonic())
+        """Start a forkserver that loads the app as it is now, beside the one there is; it forks the next keeper."""
+        cradle = Cradle()
+        self.incoming = helpers.start_forkserver(self._settings, cradle, self._clock.monotonic())
+        self._cradle = cradle
 
     def take_incoming(self) -> None:
         """Fork by the incoming forkserver from now on; the old one ends."""
@@ -87,8 +106,9 @@ class Crew:
         self.app_is_loaded, self.forkserver_deaths = True, 0
 
     def drop_incoming(self) -> None:
-        """End the incoming forkserver, if there is one."""
+        """End the incoming forkserver, if there is one, and the keeper that it has forked."""
         self._retire(self.incoming)
+        self._retire(self._lift())
         self.incoming = None
 
     def _retire(self, helper: Helper | None) -> None:
@@ -175,8 +195,8 @@ class Crew:
         """See them off in order: whoever is needed by others goes after them."""
         self.drop_incoming()
         self._retire(self.forkserver)
-        for forkserver in self._retired:
-            self._see_off(forkserver, leave_by)
+        for helper in self._retired:
+            self._see_off(helper, leave_by)
         self.tell_keeper("leave", deadline=leave_by)
         self._see_off(self.keeper, leave_by, hang_up=False)
         self._see_off(self.leash, redis_by)

@@ -10,6 +10,7 @@ from forkworker.unix import board, process, spawn
 
 if TYPE_CHECKING:
     from forkworker.settings import Settings
+    from forkworker.supervisor.cradle import Cradle
     from forkworker.unix import packets
 
 
@@ -21,9 +22,7 @@ class Helper:
         self.pid = pid
         self.channel = channel
         self.born_at = now
-        pidfd = process.open_pidfd(pid)
-        assert pidfd is not None, "a child of ours that nobody has reaped"
-        self.pidfd = pidfd
+        self.pidfd = os.pidfd_open(pid)
         #: its pidfd is readable from its death on, its channel from its end-of-file on
         self.hung_up = False
         #: whether its end was wanted, so that another one takes its place
@@ -56,21 +55,21 @@ class Helper:
         os.close(self.pidfd)
 
 
-def start_keeper(settings: Settings, leash: Helper | None, now: float) -> Helper:
-    """Start a keeper; it holds the leash of an embedded Redis, too."""
+def start_keeper(now: float) -> Helper:
+    """Start a keeper as a program of its own."""
     pid, channel = spawn.module("forkworker.keeper")
-    channel.send(
-        "settings", (leash.channel.fileno(),) if leash else (), settings=settings.to_dict(), board=board.VERSION
-    )
     return Helper("keeper", pid, channel, now)
 
 
-def start_forkserver(settings: Settings, now: float) -> Helper:
-    """Start a forkserver, and have it load the app."""
+def start_forkserver(settings: Settings, cradle: Cradle | None, now: float) -> Helper:
+    """Start a forkserver, and have it fork a keeper into a cradle, before it has any user code, and load the app."""
     pid, channel = spawn.module("forkworker.forkserver")
-    channel.send("load", settings=settings.to_dict(), board=board.VERSION)
     forkserver = Helper("forkserver", pid, channel, now)
     forkserver.load_by = now + settings.boot_timeout
+    ends = (cradle.far_end.fileno(),) if cradle else ()
+    channel.send("load", ends, settings=settings.to_dict(), board=board.VERSION)
+    if cradle:
+        cradle.far_end.close()
     return forkserver
 
 

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 #: how long Redis may be away at the boot
 REDIS_SECONDS = 30.0
+#: how long a keeper is awaited from the forkserver at the boot
+FORK_SECONDS = 10.0
 #: beyond the deadline of a stop: for a child to unwind, then for the keeper to put back and leave
 UNWIND_SECONDS, LEAVE_SECONDS = 0.6, 1.6
 _SIGNALS = (
@@ -105,8 +107,9 @@ class Master:
         self._control.open()
         self._crew.health.open()
         self._redis_by = self._clock.monotonic() + REDIS_SECONDS
-        for start in (self._crew.start_leash, self._start_keeper, self._start_forkserver):
+        for start in (self._crew.start_leash, self._start_forkserver):
             self._crew.start_later(start, 0.0)
+        self._crew.start_later(self._start_keeper, FORK_SECONDS)
         _log.info("forkworker %s boots: %s, control socket %s", VERSION, describe(self._settings), self._control.path)
 
     def live(self) -> None:
@@ -229,7 +232,7 @@ class Master:
         return instants
 
     def _sources(self) -> list[int]:
-        sources = [self._inbox.fileno(), *self._control.descriptors()]
+        sources = [self._inbox.fileno(), *self._control.descriptors(), *self._crew.cradles]
         for helper in self._crew:
             sources += [helper.pidfd] if helper.hung_up else [helper.pidfd, helper.channel.fileno()]
         for child in self._fleet:
@@ -247,6 +250,8 @@ class Master:
             self._handle_child(child, descriptor)
         if descriptor in self._control.descriptors():
             self._control.serve(descriptor)
+        elif descriptor in self._crew.cradles:
+            self._crew.start_later(self._start_keeper, 0.0)
 
     def _handle_child(self, child: ChildHandle, descriptor: int) -> None:
         if descriptor == child.pidfd:
@@ -340,8 +345,10 @@ class Master:
         self._crew.start_later(start, pause)
 
     def _start_keeper(self) -> None:
-        self._crew.start_keeper()
-        self._nursery.brief_keeper()
+        """Start one, unless the forkserver has forked it meanwhile."""
+        if self._crew.keeper is None:
+            self._crew.start_keeper()
+            self._nursery.brief_keeper()
 
     def _start_forkserver(self) -> None:
         """Start another; an app that ends its process while it is imported will always do so."""
