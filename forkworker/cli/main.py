@@ -8,7 +8,7 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from forkworker.cli import control, health, output, progress, run, status
+from forkworker.cli import control, health, output, progress, run
 from forkworker.config import without_password
 from forkworker.errors import ConfigurationError, ExitCode, ForkworkerError, StoreUnavailable
 from forkworker.version import VERSION
@@ -149,7 +149,7 @@ def _parser(argv: Sequence[str]) -> Parser:
         )
     )
     control.add_selection(_add(commands, "stop", "stop a master and all below it, and wait for the end", control.stop))
-    status.add_arguments(_add(commands, "status", "show masters, children, running jobs, queues", status.run))
+    _add_rarely(commands, argv, "status", "show masters, children, running jobs, queues", "status", "run")
     control.add_stacks_arguments(
         _add(commands, "stacks", "have every child write what its threads do to the log", control.stacks)
     )

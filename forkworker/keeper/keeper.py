@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 #: how often boards are looked at
 LOOK_SECONDS = 0.2
+#: how often while a child boots: it is ready only after its first beat
+BOOTING_LOOK_SECONDS = 0.01
 #: how often a stuck child is freed of what it has taken meanwhile
 RESCUE_SECONDS = 0.5
 #: commands of a dead process may arrive so much later; its lists are known, and swept again, until then
@@ -166,8 +168,10 @@ class Keeper:
 
     def _patience(self) -> float:
         now = self._clock.monotonic()
-        if now < self._shut_until or self._has_booting():
+        if now < self._shut_until:
             return SHUT_AGAIN_SECONDS
+        if self._has_booting():
+            return BOOTING_LOOK_SECONDS
         return max(0.0, min(LOOK_SECONDS, min(self._due.values()) - now))
 
     def _restore_gone(self) -> None:

@@ -6,7 +6,6 @@ notes beside each count how much of it is collected: the next keeper goes on the
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -102,5 +101,7 @@ def _short(name: bytes) -> bytes:
     """Return a name that fits; a long one keeps its beginning, and differs from others that begin so."""
     if len(name) <= _MOST_NAME_BYTES:
         return name
+    import hashlib  # here, as it brings OpenSSL, 3 MB that the master has no need of
+
     digest = hashlib.sha1(name).hexdigest()[:8]  # noqa: S324 - tells names apart, guards nothing
     return name[:_KEPT_NAME_BYTES] + b"~" + digest.encode("ascii")

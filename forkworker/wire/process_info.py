@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from typing import TYPE_CHECKING
 
 from forkworker.version import VERSION
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def new_nonce() -> str:
     """Return the last part of an identity: 12 lower-case hexadecimal characters."""
-    return secrets.token_hex(6)
+    return os.urandom(6).hex()
 
 
 def identity(hostname: str, pid: int, nonce: str) -> str:
