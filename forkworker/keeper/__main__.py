@@ -22,7 +22,7 @@ def main(channel: packets.Channel) -> int:
     signals.ignore(
         signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGTTIN
     )
-    signals.unblock()
+    signals.unblock()  # which a forkserver has held back
     first = channel.wait()
     if first is None:
         return ExitCode.OK
