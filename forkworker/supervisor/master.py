@@ -144,6 +144,7 @@ class Master:
         if self._helm.state is MasterState.STOPPING:
             _log.info("stopped")
         self._control.close()
+        signals.ignore(*_SIGNALS)  # one that comes while the interpreter ends would kill it, as it lets handlers go
 
     # Deciding, and doing.
 
