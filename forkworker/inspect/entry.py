@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from forkworker.errors import MalformedPayload
-from forkworker.wire import keys, payload
+from forkworker.wire import failure, keys, payload
 
 #: of a text that is no job, as much is shown
 _MOST_SHOWN_BYTES = 2000
@@ -99,7 +99,7 @@ class Entry:
     @property
     def backtrace(self) -> list[str]:
         """Where the last error came from, the innermost line first."""
-        return payload.unpack_backtrace(self.job.get("error_backtrace"))
+        return failure.unpack_backtrace(self.job.get("error_backtrace"))
 
     @property
     def retry_count(self) -> int | None:

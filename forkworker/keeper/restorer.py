@@ -15,7 +15,7 @@ from forkworker.store import orphans, sets
 from forkworker.store.orphans import Entry, Restored
 from forkworker.unix import board
 from forkworker.unix.board import Record, State
-from forkworker.wire import pages, payload
+from forkworker.wire import failure, pages, payload
 from forkworker.wire.payload import name_and_jid
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Restorer:
 
     def _with_error(self, queue: str, job: dict[str, Any]) -> bytes:
         now = self._clock.now()
-        name, message = payload.describe_error(
+        name, message = failure.describe_error(
             Poisonous(
                 f"it was running in {orphans.CRASHES_THAT_BURY} crashes of its process within "
                 f"{orphans.CRASH_MEMORY_SECONDS // 3600} hours, so it is not run again by itself"

@@ -20,7 +20,7 @@ from forkworker.hooks import hooks
 from forkworker.runtime import retry
 from forkworker.runtime.outcome import Interrupted, Outcome
 from forkworker.runtime.retry import Verdict
-from forkworker.wire import payload
+from forkworker.wire import failure, payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +97,7 @@ class Executor:
         verdict = self._verdict(unit, name, error, found)
         if verdict.exhausted is not None:
             _tell_exhausted(found, verdict.exhausted, error)
-        told = ": ".join(payload.describe_error(error))
+        told = ": ".join(failure.describe_error(error))
         return Outcome(unit, verdict.kind, name, jid, seconds, told, verdict.new_payload, verdict.score)
 
     def _verdict(self, unit: Unit, name: str, error: BaseException, found: Job[..., Any] | None) -> Verdict:

@@ -16,7 +16,7 @@ from forkworker import delay as delays
 from forkworker.errors import Bury, RetryIn, UnknownJob
 from forkworker.options import Options
 from forkworker.settings import QUEUE_NAME
-from forkworker.wire import pages, payload
+from forkworker.wire import failure, pages, payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,11 +151,11 @@ def _count_fields(job: dict[str, Any], count: int, now: float) -> dict[str, Any]
 
 
 def _error_fields(job: dict[str, Any], error: BaseException, options: Options) -> dict[str, Any]:
-    name, message = payload.describe_error(error)
+    name, message = failure.describe_error(error)
     lines = backtrace(error, job.get("backtrace", options.backtrace))
     fields: dict[str, Any] = {"error_class": name, "error_message": message}
     if lines:
-        fields["error_backtrace"] = payload.pack_backtrace(lines)
+        fields["error_backtrace"] = failure.pack_backtrace(lines)
     return fields
 
 
@@ -174,7 +174,7 @@ def _origins(error: BaseException) -> Iterator[list[str]]:
     cause = _cause(error)
     while cause is not None and id(cause) not in seen:
         seen |= {id(error), id(cause)}
-        name, message = payload.describe_error(cause)
+        name, message = failure.describe_error(cause)
         yield [f"caused by {name}: {' '.join(message.split())[:_MOST_CAUSE_CHARACTERS]}", *_places(cause)]
         cause = _cause(cause)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from forkworker.wire import payload
+from forkworker.wire import failure, payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _is_backtrace(value: Any) -> bool:
-    return _is_list(value) or (isinstance(value, str) and bool(payload.unpack_backtrace(value)))
+    return _is_list(value) or (isinstance(value, str) and bool(failure.unpack_backtrace(value)))
 
 
 _READ: dict[str, Callable[[Any], bool]] = {

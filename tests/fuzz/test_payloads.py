@@ -28,7 +28,7 @@ from forkworker.runtime.outcome import Outcome
 from forkworker.store.overview import _latency
 from forkworker.unix import board
 from forkworker.unix.board import Board, State
-from forkworker.wire import payload
+from forkworker.wire import failure, payload
 from fuzz.hostile import fuzzed, jobs, payloads, texts
 from fuzz.watch import watched
 
@@ -181,14 +181,14 @@ def test_every_verdict_on_a_job_can_be_written_and_read(job: dict[str, Any], wor
     assert verdict.kind in ("retry", "bury", "failed")
     if verdict.new_payload:
         told = payload.decode(verdict.new_payload)
-        assert told["error_message"] == payload.describe_error(error)[1]
+        assert told["error_message"] == failure.describe_error(error)[1]
         assert told["error_class"] == "ValueError"
 
 
 @fuzzed()
-@given(st.one_of(st.binary(), st.lists(texts).map(payload.pack_backtrace), texts))
+@given(st.one_of(st.binary(), st.lists(texts).map(failure.pack_backtrace), texts))
 def test_a_backtrace_of_anybody_is_lines_or_none(packed: bytes | str) -> None:
-    assert all(isinstance(line, str) for line in payload.unpack_backtrace(packed))
+    assert all(isinstance(line, str) for line in failure.unpack_backtrace(packed))
 
 
 @fuzzed()

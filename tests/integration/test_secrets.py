@@ -23,7 +23,7 @@ from support.snapshot import READ_ALL
 from support.waiting import wait_until
 
 from forkworker.cli.main import main
-from forkworker.wire.payload import unpack_backtrace
+from forkworker.wire.failure import unpack_backtrace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

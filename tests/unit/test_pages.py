@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from forkworker.wire import pages, payload
+from forkworker.wire import failure, pages
 
 pytestmark = pytest.mark.unit
 
@@ -19,7 +19,7 @@ FINE: dict[str, Any] = {
     "enqueued_at": 1_700_000_000_000,
     "failed_at": None,
     "tags": ["x", 7],
-    "error_backtrace": payload.pack_backtrace(["a.py:1:in f"]),
+    "error_backtrace": failure.pack_backtrace(["a.py:1:in f"]),
     "other": {"any": ["thing"]},
 }
 

@@ -13,7 +13,7 @@ import pytest
 from forkworker.errors import MalformedPayload
 from forkworker.settings import Queue, Settings
 from forkworker.version import VERSION
-from forkworker.wire import keys, payload, process_info
+from forkworker.wire import failure, keys, payload, process_info
 
 pytestmark = pytest.mark.unit
 
@@ -306,30 +306,30 @@ def test_an_integer_too_large_for_a_time_is_unusable() -> None:
 
 
 def test_an_error_is_described_by_its_class_and_message() -> None:
-    assert payload.describe_error(KeyError("x")) == ("KeyError", "'x'")
-    assert payload.describe_error(MalformedPayload("no")) == ("forkworker.errors.MalformedPayload", "no")
+    assert failure.describe_error(KeyError("x")) == ("KeyError", "'x'")
+    assert failure.describe_error(MalformedPayload("no")) == ("forkworker.errors.MalformedPayload", "no")
 
 
 def test_the_class_of_an_error_of_a_function_has_nothing_that_looks_like_a_tag() -> None:
     class OwnError(Exception):
         pass
 
-    name, _ = payload.describe_error(OwnError())
+    name, _ = failure.describe_error(OwnError())
     assert re.fullmatch(r"[\w.]+\.OwnError", name)
 
 
 def test_the_class_of_an_error_has_no_markup() -> None:
     kind = type("Bad<b>&Co", (Exception,), {"__module__": "shop"})
 
-    assert payload.describe_error(kind("<b>")) == ("shop.Bad(b)+Co", "<b>")
+    assert failure.describe_error(kind("<b>")) == ("shop.Bad(b)+Co", "<b>")
 
 
 def test_a_message_is_cut_at_10_000_characters() -> None:
-    assert payload.describe_error(ValueError("é" * 10_001)) == ("ValueError", "é" * 10_000)
+    assert failure.describe_error(ValueError("é" * 10_001)) == ("ValueError", "é" * 10_000)
 
 
 def test_a_backtrace_is_strict_base64_of_zlib_of_a_json_array_with_html_escaped() -> None:
-    packed = payload.pack_backtrace(["<frozen x>:1:in <module>", "a & b 'c' \"d\"", "é\ud800" * 100])
+    packed = failure.pack_backtrace(["<frozen x>:1:in <module>", "a & b 'c' \"d\"", "é\ud800" * 100])
 
     raw = base64.b64decode(packed, validate=True)
     assert "\n" not in packed
