@@ -1,4 +1,7 @@
-"""CPU-bound jobs, 10 ms of pure Python: what part of the cores they get, beside plain processes of the same loop."""
+"""CPU-bound jobs, 10 ms of pure Python: what part of the cores they get, beside plain processes of the same loop.
+
+As threads that compute disturb each other in any Python, plain processes of many threads are measured, too.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from bench import places
 from bench.cases import Case
 from bench.contestants import OURS
 from bench.subjects.drain import drain
+from bench.systems import jobs
 from bench.tables import number, table
 
 if TYPE_CHECKING:
@@ -19,18 +23,31 @@ if TYPE_CHECKING:
     from bench.contestants import Variant
     from bench.results import Row, Rows
 
+PYTHON = "python"
 PLAIN_SECONDS = 3.0
+#: what a job is to take of a core, and for how long runs are counted to find out
+JOB_SECONDS, TRIAL_SECONDS = 0.010, 0.5
+#: as many threads as a child has by default
+THREADS = 25
 #: runs the job's own loop, and prints how many it did in a second
 PLAIN = """
-import sys, time
+import sys, threading, time
 from systems import jobs
 jobs.MARKS = bytearray(1)
-until, count = time.perf_counter() + float(sys.argv[1]), 0
-began = time.perf_counter()
-while time.perf_counter() < until:
-    jobs.compute(0)
-    count += 1
-print(count / (time.perf_counter() - began))
+counts, began = [], time.perf_counter()
+until = began + float(sys.argv[1])
+
+def run():
+    count = 0
+    while time.perf_counter() < until:
+        jobs.compute(0)
+        count += 1
+    counts.append(count)
+
+threads = [threading.Thread(target=run) for _ in range(int(sys.argv[2]))]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(sum(counts) / (time.perf_counter() - began))
 """
 
 
@@ -39,21 +56,37 @@ def cases(choice: Choice) -> list[Case]:
     return [
         Case("cores", OURS, variant.name, functools.partial(measure, variant, count))
         for variant, _, count in choice.variants("compute")
-    ]
+    ] + [Case("cores", PYTHON, f"plain processes of {THREADS} threads", measure_threads)] * choice.has(OURS, "2x25")
 
 
 def measure(variant: Variant, count: int) -> Row:
     """Run the loop in plain processes, one for each core, then as jobs, then in plain processes again."""
-    before = plain()
-    row = drain(variant, "compute", count)
-    ideal = (before + plain()) / 2
-    return {**row, "ideal_rate": round(ideal, 1), "share": round(row["rate"] / ideal, 4)}
+    turns = turns_of_a_job()
+    before = plain(turns, PLAIN_SECONDS)
+    row = drain(variant, "compute", count, {"BENCH_TURNS": str(turns)})
+    ideal = (before + plain(turns, PLAIN_SECONDS)) / 2
+    return {**row, "turns": turns, "ideal_rate": round(ideal, 1), "share": round(row["rate"] / ideal, 4)}
 
 
-def plain() -> float:
+def measure_threads() -> Row:
+    """Run the loop in plain processes of many threads, between two runs of such with one."""
+    turns = turns_of_a_job()
+    before = plain(turns, PLAIN_SECONDS)
+    rate = plain(turns, PLAIN_SECONDS, THREADS)
+    ideal = (before + plain(turns, PLAIN_SECONDS)) / 2
+    return {"turns": turns, "rate": round(rate, 1), "ideal_rate": round(ideal, 1), "share": round(rate / ideal, 4)}
+
+
+def turns_of_a_job() -> int:
+    """Return how often the loop turns in the time that a job is to take."""
+    per_core = plain(jobs.TURNS, TRIAL_SECONDS) / len(os.sched_getaffinity(0))
+    return int(jobs.TURNS * per_core * JOB_SECONDS)
+
+
+def plain(turns: int, seconds: float, threads: int = 1) -> float:
     """Return how many runs a second all cores do by themselves."""
-    line = [sys.executable, "-c", PLAIN, str(PLAIN_SECONDS)]
-    environment = os.environ | {"PYTHONPATH": str(places.HERE)}
+    line = [sys.executable, "-c", PLAIN, str(seconds), str(threads)]
+    environment = os.environ | {"PYTHONPATH": str(places.HERE), "BENCH_TURNS": str(turns)}
     started = [
         subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, text=True) for _ in os.sched_getaffinity(0)
     ]

@@ -18,7 +18,7 @@ from bench.tables import number, table, times
 from bench.trees import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from bench.cases import Choice
     from bench.contestants import Variant
@@ -38,10 +38,10 @@ def cases(choice: Choice) -> list[Case]:
     ]
 
 
-def drain(variant: Variant, job: str, count: int, port: int | None = None) -> Row:
-    """Let workers loose on a Redis in which jobs wait; ``port``: where they find it, if not directly."""
+def drain(variant: Variant, job: str, count: int, environment: Mapping[str, str] | None = None) -> Row:
+    """Let workers loose on a Redis in which jobs wait."""
     snapshot = contestants.filled(variant, job, count)
-    with Server(snapshot) as server, Marks() as marks, Tree(variant, port or server.port, marks) as tree:
+    with Server(snapshot) as server, Marks() as marks, Tree(variant, server.port, marks, environment) as tree:
         return watch(server, marks, tree, count)
 
 

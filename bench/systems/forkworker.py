@@ -28,18 +28,18 @@ def _child(processes: int, threads: int) -> list[str]:
 
 VARIANTS = {
     "1x25": {"commands": [_QUIET + _child(1, 25)], "noop": 300_000},
-    "2x25": {"commands": [_QUIET + _child(2, 25)], "noop": 400_000, "sleep10": 25_000, "compute": 1200, "threads": 50},
+    "2x25": {"commands": [_QUIET + _child(2, 25)], "noop": 400_000, "sleep10": 25_000, "compute": 2400, "threads": 50},
     "1x25, job log": {"commands": [_RUN + _child(1, 25)], "noop": 300_000},
     "2x25, job log": {"commands": [_RUN + _child(2, 25)], "noop": 400_000},
     "1x5": {"commands": [_QUIET + _child(1, 5)], "noop": 200_000},
-    "2x5": {"commands": [_QUIET + _child(2, 5)], "noop": 300_000},
+    "2x5": {"commands": [_QUIET + _child(2, 5)], "noop": 300_000, "compute": 2400},
     "1x30": {"commands": [_QUIET + _child(1, 30)], "delayed": 500_000},
     "2x25, three queues": {
         "commands": [_RUN + _child(2, 25) + [f"-q{name}" for name in _THREE.split(",")]],
         "environment": {"BENCH_QUEUES": _THREE},
         "queues": 3,
     },
-    "2x1": {"commands": [_QUIET + _child(2, 1)], "compute": 1200},
+    "2x1": {"commands": [_QUIET + _child(2, 1)], "compute": 2400},
 }
 DEFAULT = "2x25"
 ENQUEUE = {"one": 20_000, "bulk": 200_000}

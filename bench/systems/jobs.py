@@ -57,7 +57,7 @@ def stamp(n: int, seconds: float = 0) -> None:
     MARKS[n] = 1
 
 
-#: turns of the loop that take some 10 ms of one core; the machine's own number comes from bench/subjects/cores.py
+#: turns of the loop; bench/subjects/cores.py tells those that take 10 ms of one core here
 TURNS = int(os.environ.get("BENCH_TURNS", "200000"))
 
 
