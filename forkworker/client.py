@@ -72,7 +72,7 @@ class Client:
         the payload as they are.  Raises TypeError or ValueError for what cannot be; PushFailed if Redis did
         not accept the job; PushInDoubt if the connection was lost: it may or may not have been accepted.
         """
-        _check(name, args, retry, fields)
+        _check(name, args, queue, retry, fields)
         job = make_job(name, args, queue=queue, retry=retry, **fields)
         return self.push_jobs([job], None if at is None else epoch(at))[0]
 
@@ -134,12 +134,13 @@ def _admitted(jobs: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], lis
     return ready, jids
 
 
-def _check(name: object, args: object, retry: object, fields: dict[str, Any]) -> None:
+def _check(name: object, args: object, queue: object, retry: object, fields: dict[str, Any]) -> None:
     """Refuse what is no job by the look of it; what the job itself expects only the worker knows."""
     if not isinstance(name, str) or not name:
         raise TypeError(f"the name of a job must be a string that is not empty, not {name!r:.60}")
     if isinstance(args, str | bytes) or not isinstance(args, Sequence):
         raise TypeError(f"{name}: args must be a list of arguments, not {args!r:.60}")
+    options.check_queue(queue)
     options.check_retry(retry)
     for field in ("class", "args", "enqueued_at"):
         if field in fields:
@@ -155,8 +156,7 @@ def _check(name: object, args: object, retry: object, fields: dict[str, Any]) ->
 def make_job(
     name: str, args: Sequence[Any], *, queue: str, retry: bool | int, jid: str | None = None, **fields: Any
 ) -> dict[str, Any]:
-    """Return the payload of a new job as a dict; raises ValueError for a name of a queue that cannot be."""
-    options.check_queue(queue)
+    """Return the payload of a new job as a dict, of values that have been checked."""
     return {
         "class": name,
         "args": list(args),

@@ -125,7 +125,8 @@ class Job(Generic[P, R]):
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Fit arguments to the signature: positional as far as the function allows."""
         if not kwargs and len(args) in self._counts:  # it is clear which is which, and binding takes long
-            self._refuse_misfits(zip(self._names, args, strict=False))
+            if not all(map(portable.is_fit, args)):
+                self._refuse_misfits(zip(self._names, args, strict=False))
             return list(args), {}
         try:
             bound = self.signature.bind(*args, **kwargs)

@@ -87,7 +87,7 @@ def test_a_new_job_has_the_fields_that_every_sidekiq_needs() -> None:
 @pytest.mark.parametrize("queue", ["", "a b", "a/b", "é", "a\n", "a\x00"], ids=repr)
 def test_a_queue_that_no_web_ui_could_open_is_refused(queue: str, pusher: Client, written: Written) -> None:
     with pytest.raises(ValueError, match="letters, digits"):
-        client.make_job("x", [], queue=queue, retry=True)
+        pusher.push_jobs([client.make_job("x", [], queue=queue, retry=True)])
     with pytest.raises(ValueError, match="letters, digits"):
         pusher.push("x", queue=queue)
     assert (written.pushes, written.schedules) == ([], [])
