@@ -114,7 +114,7 @@ class Client:
 
 @functools.cache
 def _queues() -> ModuleType:
-    """Load what redis-py comes with when the first job is pushed; to import it each time costs a push too much."""
+    """Import redis-py, and what needs it, with the first push; an import statement in each costs too much."""
     from forkworker.store import queues
 
     return queues

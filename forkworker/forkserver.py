@@ -81,7 +81,8 @@ class ForkServer:
 
     def _fork_keeper(self, channel: int) -> None:
         gc.freeze()  # else its first collection would copy all that it shares
-        self._fork(lambda: self._be_keeper(channel), channel)  # should that fail, the channel's end tells
+        if failure := self._fork(lambda: self._be_keeper(channel), channel):  # the channel's end tells the master
+            _log.warning("a keeper could not be forked: %s", failure)
 
     def _load(self, board: int) -> None:
         settings = self._settings

@@ -53,10 +53,13 @@ print(sum(counts) / (time.perf_counter() - began))
 
 def cases(choice: Choice) -> list[Case]:
     """Return the configurations that have a number of such jobs; as many children as this machine has cores."""
-    return [
+    found = [
         Case("cores", OURS, variant.name, functools.partial(measure, variant, count))
         for variant, _, count in choice.variants("compute")
-    ] + [Case("cores", PYTHON, f"plain processes of {THREADS} threads", measure_threads)] * choice.has(OURS, "2x25")
+    ]
+    if choice.has(OURS, "2x25"):
+        found.append(Case("cores", PYTHON, f"plain processes of {THREADS} threads", measure_threads))
+    return found
 
 
 def measure(variant: Variant, count: int) -> Row:

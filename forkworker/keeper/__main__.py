@@ -1,4 +1,4 @@
-"""Being the keeper: forked by a fresh forkserver, or as ``python -m forkworker.keeper FD``, when that has an app."""
+"""Being the keeper: forked by a fresh forkserver, or, when there is no such, as ``python -m forkworker.keeper FD``."""
 
 from __future__ import annotations
 

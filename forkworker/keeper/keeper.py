@@ -141,7 +141,6 @@ class Keeper:
 
     def _do_duties(self) -> float:
         """Do what is due and return the seconds until more is."""
-        self._restore_gone()
         now = self._clock.monotonic()
         if now >= self._due["pauses"]:  # before the first beat, without which a child takes nothing
             self._due["pauses"] = now + PAUSES_SECONDS
@@ -149,6 +148,7 @@ class Keeper:
         if now >= self._due["beat"] or self._has_new():
             self._due["beat"] = now + self._settings.beat_seconds
             self._beat_all()
+        self._restore_gone()  # after the beat, which must not wait for a list that nothing can take
         if self._leave_by is not None:
             return self._leave()
         self._shut()
@@ -168,10 +168,10 @@ class Keeper:
 
     def _patience(self) -> float:
         now = self._clock.monotonic()
-        if now < self._shut_until:
-            return SHUT_AGAIN_SECONDS
         if self._has_booting():
             return BOOTING_LOOK_SECONDS
+        if now < self._shut_until:
+            return SHUT_AGAIN_SECONDS
         return max(0.0, min(LOOK_SECONDS, min(self._due.values()) - now))
 
     def _restore_gone(self) -> None:

@@ -90,6 +90,7 @@ class Pool(ConnectionPool):
                 connection.disconnect()
                 connection.connect()
         except BaseException:
+            connection.disconnect()  # also what a signal raises while it greets: replies that come later are nobody's
             self.take_back(connection)
             raise
         return connection

@@ -116,9 +116,17 @@ class Crew:
             helper.kill()  # it has nothing to lose, and may be in the middle of a long import
             self._retired.append(helper)
 
+    @property
+    def is_renewing_keeper(self) -> bool:
+        """Whether the keeper has gone, or is about to, so that another one takes its place."""
+        return self.keeper is None or self.keeper.is_renewed
+
     def renew_keeper(self) -> None:
-        """End the keeper, which may be killed at any moment: its successor runs the code that is there now."""
-        if self.keeper:
+        """End the keeper, which may be killed at any moment: its successor runs the code that is there now.
+
+        Without a cradle it is such a successor itself, started since the new code was asked for.
+        """
+        if self.keeper and self._cradle:
             self.keeper.is_renewed = True
             self.keeper.kill()
 

@@ -102,7 +102,7 @@ class Fleet:
         return old
 
     def remove(self, child: ChildHandle, now: float) -> float:
-        """Forget a child that has ended; return the pause before its place may be filled again."""
+        """Forget a child that has ended; return the pause that failures cost its place."""
         child.move(ChildState.GONE)
         if child in self.leaving:
             self.leaving.remove(child)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 #: how long Redis may be away at the boot
 REDIS_SECONDS = 30.0
 #: how long a keeper is awaited from the forkserver at the boot
-FORK_SECONDS = 10.0
+FORK_SECONDS = 5.0
 #: beyond the deadline of a stop: for a child to unwind, then for the keeper to put back and leave
 UNWIND_SECONDS, LEAVE_SECONDS = 0.6, 1.6
 _SIGNALS = (

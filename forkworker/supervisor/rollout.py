@@ -108,6 +108,8 @@ class Rollout:
     def _begin(self) -> None:
         if not self._fleet.was_ready or (self._fleet.incoming and self._fleet.incoming is not self._trial):
             return
+        if self._crew.is_renewing_keeper:  # else the one in reserve would be taken for one that nobody needs
+            return
         self._call_off()
         self._begun = self._asked
         self._is_loaded = False

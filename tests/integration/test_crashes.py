@@ -16,6 +16,7 @@ from support.waiting import Watch, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import redis as redispy
     from support.daemon import Daemon
@@ -265,3 +266,28 @@ def test_a_fetch_that_arrives_after_its_child_was_killed_takes_no_job(
     redis.srem("paused", "default")
     tree.wait_until(lambda: set(records.ended()) >= set(jids) and places(redis) == {}, 10, "all others run")
     tree.stop(crashed=True)
+
+
+def test_queue_that_takes_nothing_back_costs_no_other_child_its_lease(
+    daemon: MakeDaemon, redis: redispy.Redis, records: Records, tmp_path: Path
+) -> None:
+    """Incident: what was tried again and again came before the beat."""
+    lease = 5
+    tree = daemon(children=2, concurrency=2, queues=("default", "mail"), lease=lease)
+    end = tmp_path / "end"
+    jid = push(redis, "await_file", [str(end)], queue="mail")
+    tree.wait_until(lambda: jid in records.running(), 5)
+    (slot,) = (slot for slot, pid in tree.children().items() if held(redis, pid))
+    other = tree.identity(tree.children()[1 - slot])
+    redis.set("queue:mail", "no list")
+    killed = time.time()
+    tree.kill_child(slot)
+
+    tree.wait_until(lambda: float(redis.hget(other, "beat") or 0) > killed + lease + 1, 20, "it beats for longer")
+    assert redis.sismember("processes", other)
+    assert not redis.exists(f"taken:{other}")
+    redis.delete("queue:mail")
+    end.touch()
+    tree.wait_until(lambda: records.ended()[jid], 10, "its job is back, and has run")
+    tree.stop()
+    assert places(redis) == {}
