@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.store
 
 HOST = "127.0.0.1"
+#: long before the connection's own 30 s; one answer of a sentinel that comes late, on a busy machine, costs 5
+SOON_SECONDS = 15
 
 
 @pytest.fixture
@@ -172,7 +174,7 @@ def test_a_reply_from_a_frozen_master_is_awaited_only_until_another_is_named(
     with pytest.raises(StoreUnavailable, match=sentinels.MOVED):
         link.read()
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < SOON_SECONDS
     assert link.execute("PING") == b"PONG"
     link.close()
 
@@ -199,7 +201,7 @@ def test_a_frozen_master_holds_up_no_new_connection_once_another_is_named(
     began = time.monotonic()
     with pytest.raises(StoreUnavailable, match=sentinels.MOVED):
         link.open()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < SOON_SECONDS
     link.open()
     assert link.execute("PING") == b"PONG"
     link.close()
