@@ -470,7 +470,16 @@ def late_fetch(world: World, host: Host, _rng: random.Random, hold: float) -> It
         yield True
     finally:
         late.release()
-        world.client.srem("paused", host.queue)
+        wait_until(lambda: _opens(world, host.queue), 20, "the queue is open again")
+
+
+def _opens(world: World, queue: str) -> bool:
+    """Whether a queue could be opened: another front may just have taken Redis away."""
+    try:
+        world.client.srem("paused", queue)
+    except redis.RedisError:
+        return False
+    return True
 
 
 def _refused_as_taken(world: World) -> int:
