@@ -229,17 +229,16 @@ class _Lookup:
 
     def slips(self) -> Iterator[str]:
         """Say which variables are nearly ours; others of our prefix may be somebody else's."""
-        ours = {option.variable for option in (CONFIG, *OPTIONS)}
-        for name in self.environ:
-            if name.startswith(_PREFIX) and name not in ours:
-                yield from self._slip(name.removeprefix(_PREFIX), [known.removeprefix(_PREFIX) for known in ours])
-
-    @staticmethod
-    def _slip(name: str, ours: list[str]) -> Iterator[str]:
+        ours = {option.variable.removeprefix(_PREFIX) for option in (CONFIG, *OPTIONS)}
+        given = [name.removeprefix(_PREFIX) for name in self.environ if name.startswith(_PREFIX)]
+        unknown = [name for name in given if name not in ours]
+        if not unknown:
+            return
         from difflib import get_close_matches
 
-        if near := get_close_matches(name, ours, n=1, cutoff=0.8):
-            yield f"variable {_PREFIX}{name}: is not known: did you mean {_PREFIX}{near[0]}?"
+        for name in unknown:
+            if near := get_close_matches(name, ours, n=1, cutoff=0.8):
+                yield f"variable {_PREFIX}{name}: is not known: did you mean {_PREFIX}{near[0]}?"
 
     def _flag(self, option: Option) -> Found | None:
         return sources.from_flag(self.flags, option.field, option.flag)

@@ -19,6 +19,8 @@ from bench.systems import jobs
 from bench.tables import number, table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bench.cases import Choice
     from bench.contestants import Variant
     from bench.results import Row, Rows
@@ -63,21 +65,22 @@ def cases(choice: Choice) -> list[Case]:
 
 
 def measure(variant: Variant, count: int) -> Row:
-    """Run the loop in plain processes, one for each core, then as jobs, then in plain processes again."""
-    turns = turns_of_a_job()
-    before = plain(turns, PLAIN_SECONDS)
-    row = drain(variant, "compute", count, {"BENCH_TURNS": str(turns)})
-    ideal = (before + plain(turns, PLAIN_SECONDS)) / 2
-    return {**row, "turns": turns, "ideal_rate": round(ideal, 1), "share": round(row["rate"] / ideal, 4)}
+    """Run the loop as jobs."""
+    return _beside_plain(lambda turns: drain(variant, "compute", count, {"BENCH_TURNS": str(turns)}))
 
 
 def measure_threads() -> Row:
-    """Run the loop in plain processes of many threads, between two runs of such with one."""
+    """Run the loop in plain processes of many threads."""
+    return _beside_plain(lambda turns: {"rate": round(plain(turns, PLAIN_SECONDS, THREADS), 1)})
+
+
+def _beside_plain(run: Callable[[int], Row]) -> Row:
+    """Run the loop in plain processes, one for each core, then as asked for, then in plain processes again."""
     turns = turns_of_a_job()
     before = plain(turns, PLAIN_SECONDS)
-    rate = plain(turns, PLAIN_SECONDS, THREADS)
+    row = run(turns)
     ideal = (before + plain(turns, PLAIN_SECONDS)) / 2
-    return {"turns": turns, "rate": round(rate, 1), "ideal_rate": round(ideal, 1), "share": round(rate / ideal, 4)}
+    return {**row, "turns": turns, "ideal_rate": round(ideal, 1), "share": round(row["rate"] / ideal, 4)}
 
 
 def turns_of_a_job() -> int:

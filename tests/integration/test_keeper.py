@@ -49,10 +49,21 @@ def keepers(tree: Daemon) -> list[Process]:
     return [process for process in tree.processes() if process.title.startswith("forkworker: keeper")]
 
 
+def is_reserve(keeper: Process) -> bool:
+    return "in reserve" in keeper.title
+
+
 def others_than(tree: Daemon, pid: int) -> int | None:
     """Return the pid of a keeper that works, unless it is the one that is known."""
-    found = [k.pid for k in keepers(tree) if k.pid != pid and "reserve" not in k.title]
+    found = [k.pid for k in keepers(tree) if k.pid != pid and not is_reserve(k)]
     return found[0] if found else None
+
+
+def ask_for_new_code(tree: Daemon) -> Process:
+    """Begin a rolling restart; return the keeper that waits for its end."""
+    tree.signal(SIGUSR2)
+    (reserve,) = tree.wait_until(lambda: [k for k in keepers(tree) if is_reserve(k)], 10, "one waits")
+    return reserve
 
 
 def open_files(pid: int) -> list[str]:
@@ -98,8 +109,7 @@ def test_killed_keeper_is_followed_by_a_program_and_after_new_code_by_a_fork(
     assert not is_forked(tree), "the forkserver has user code by now"
     assert_works(tree, redis, records)
 
-    tree.signal(SIGUSR2)
-    tree.wait_until(lambda: [k for k in keepers(tree) if "in reserve" in k.title], 10, "one waits")
+    ask_for_new_code(tree)
     third = tree.wait_until(lambda: others_than(tree, second), 30, "it is at work")
     tree.wait_until(lambda: not processes.is_alive(second), 5)
     tree.wait_until(lambda: is_forked(tree), 15, "the old forkserver has gone")
@@ -114,8 +124,7 @@ def test_keeper_in_reserve_that_is_killed_is_not_missed(
 ) -> None:
     tree = daemon(children=1)
     first = tree.pids()["keeper"]
-    tree.signal(SIGUSR2)
-    (reserve,) = tree.wait_until(lambda: [k for k in keepers(tree) if "in reserve" in k.title], 10, "one waits")
+    reserve = ask_for_new_code(tree)
     os.kill(reserve.pid, SIGKILL)
     tree.wait_until(lambda: processes.look(reserve.pid) is None, 5, "it is reaped")
     assert tree.pids()["keeper"] == first
