@@ -152,8 +152,8 @@ def recover(world: World) -> list[str]:
     for host in world.hosts:
         _renew(host)
     try:
-        for host in world.hosts:
-            host.daemon.wait_ready(seconds=40)
+        for host in world.hosts:  # some may have been told to stop a moment ago, end only now, and be started again
+            host.daemon.wait_until(lambda daemon=host.daemon: daemon.is_ready(daemon.size), 40, "the tree is whole")
     except AssertionError as error:
         return [f"no recovery: {error}"]
     return []

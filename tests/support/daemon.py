@@ -120,13 +120,17 @@ class Daemon:
         def ready() -> bool:
             if self.process is not None and self.process.poll() is not None:
                 raise AssertionError(f"ended with {self.process.returncode} before it was ready\n{self.describe()}")
-            if self.redis is None or self.redis.scard("processes") < wanted:
-                return False  # without a look at all processes of this machine, which takes ten milliseconds
-            here = self.children()
-            return len(here) == wanted and set(here.values()) <= set(self.registered())
+            return self.is_ready(wanted)
 
         self.wait_until(ready, seconds, f"{wanted} children are ready")
         return self
+
+    def is_ready(self, children: int) -> bool:
+        """Whether so many children are shown as live processes in Redis."""
+        if self.redis is None or self.redis.scard("processes") < children:
+            return False  # without a look at all processes of this machine, which takes ten milliseconds
+        here = self.children()
+        return len(here) == children and set(here.values()) <= set(self.registered())
 
     def wait_exit(self, seconds: float) -> int:
         """Wait for the master's end; return its exit code."""
