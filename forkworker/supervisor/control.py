@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from forkworker.settings import Settings
 
-    #: asked again and again until there is an answer
+    #: asked again and again until there is an answer; raises ValueError if it cannot come true any more
     Wish = Callable[[], dict[str, Any] | None]
     Answer = dict[str, Any] | Wish
 
@@ -71,7 +71,7 @@ class ControlServer:
     def answer_waiting(self) -> None:
         """Answer those whose wish has come true."""
         for client in list(self._clients.values()):
-            if client.wish and (answer := client.wish()):
+            if client.wish and (answer := _ask(client.wish)):
                 client.wish = None
                 self._send(client, answer)
 
@@ -114,7 +114,7 @@ class ControlServer:
                 raise ValueError("a request is a JSON object")  # noqa: TRY004 - of the client's making
             answer = self._answer(request)
         except (ValueError, RecursionError) as error:
-            self._send(client, {"ok": False, "error": str(error)})
+            self._send(client, _refusal(error))
             return
         if callable(answer):
             client.wish = answer
@@ -137,3 +137,14 @@ class ControlServer:
     def _drop(self, client: Client) -> None:
         self._clients.pop(client.socket.fileno(), None)
         client.socket.close()
+
+
+def _ask(wish: Wish) -> dict[str, Any] | None:
+    try:
+        return wish()
+    except ValueError as error:
+        return _refusal(error)
+
+
+def _refusal(error: Exception) -> dict[str, Any]:
+    return {"ok": False, "error": str(error)}

@@ -225,6 +225,9 @@ class Helm:
         raise ValueError(f"there is no child {slot}")
 
     def _is_still(self, chosen: list[ChildHandle]) -> bool:
+        for child in chosen:
+            if child.state is ChildState.GONE:
+                raise ValueError(f"{child} has ended; the one that takes its slot takes jobs, too")
         return all(child.still for child in chosen or self._fleet if child.state is ChildState.READY)
 
     def _is_idle(self, chosen: list[ChildHandle]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from signal import SIGCONT, SIGTERM, SIGTSTP, SIGUSR1, Signals
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,24 @@ def test_idle_children_take_nothing_when_quiet(daemon: MakeDaemon, redis: redisp
     tree.wait_until(lambda: set(records.ended()) == set(jids), 5)
     assert records.starts()[0].at >= resumed
     tree.stop()
+
+
+def test_child_that_is_killed_while_its_end_of_work_is_awaited_ends_the_wait_alone(
+    daemon: MakeDaemon, redis: redispy.Redis, records: Records
+) -> None:
+    """Incident: the master looked at the board of a child that it had buried, and ended."""
+    tree = daemon(children=1, concurrency=1)
+    jid = push(redis, "record", [1, 60])
+    tree.wait_until(lambda: jid in records.running(), 5)
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(tree.control, "quiet", "--child", "0", "--wait-idle")
+        tree.wait_until(lambda: " quiet " in tree.control("status").stdout, 5, "it was asked")
+        tree.kill_child(0)
+        done = asked.result()
+    assert done.returncode == 1
+    assert "has ended; the one that takes its slot takes jobs, too" in done.stderr
+    tree.wait_until(lambda: records.started()[jid] == 2, 10, "it runs again")
+    tree.stop(crashed=True)
 
 
 def test_cont_without_quiet_and_after_term_changes_nothing(
