@@ -142,7 +142,7 @@ class Child:
     def leave(self) -> None:
         """The end, in order: cut off what still runs, settle, say goodbye."""
         self._board.phase = Phase.STOPPING
-        self._service.stop()
+        self._board.is_answered = self._service.stop()
         hooks.fire("exit")
         _log.debug("child %d leaves", self._slot)
         with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or a pipe nobody reads

@@ -81,7 +81,8 @@ class Exchange:
         self._identity = ""
         #: the working lists may hold payloads that we do not know of
         self._in_doubt = True
-        self._look_again_at = 0.0
+        #: when to look once more; and until when a command whose reply was lost may be executed
+        self._look_again_at = self._late_until = 0.0
         self._pause = _FIRST_PAUSE_SECONDS
         self._still = self._over = self._is_reached = False
         self._pace, self._refusals = Pace(clock), Refusals(clock)
@@ -112,17 +113,19 @@ class Exchange:
         """Whether nothing is in hand but what was interrupted."""
         return len(self._hand.units) <= len(self._interrupted) and self._ended.empty()
 
-    def finish(self, seconds: float) -> None:
-        """Settle what can be settled and end the thread, within so many seconds."""
+    def finish(self, seconds: float) -> bool:
+        """Settle what can be settled and end the thread; False if something is under way after so many seconds."""
         self._over = True
         self.wake()
         self._thread.join(seconds)
+        is_over = not self._thread.is_alive()
+        return is_over and not self._in_doubt and self._clock.monotonic() >= self._late_until
 
     # The thread's own.
 
     def _run(self) -> None:
         try:
-            while not (self._over and self.is_drained):
+            while not (self._over and self.is_drained and not self._waits.armed):
                 self._try_turn()
         except BaseException:  # noqa: BLE001 - see below
             # without this thread the child would look healthy and do nothing: better a crash, which heals
@@ -239,6 +242,7 @@ class Exchange:
         self._link.close()
         self._waits.abandon()
         self._in_doubt = True
+        self._late_until = self._clock.monotonic() + LATE_SECONDS
         self._sleep(self._pause)
         self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
 

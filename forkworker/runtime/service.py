@@ -1,6 +1,6 @@
 """One child's worth of work: an exchange thread, job threads, and what they share.
 
-``start``, then any number of ``look`` (the board's gate has changed), then ``stop(deadline)``.
+``start``, then any number of ``look`` (the board's gate has changed), then ``stop``.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ class Service:
         """Whether nothing is in hand any more; at a shut gate that stays so."""
         return self._exchange.is_drained
 
-    def stop(self) -> None:
-        """Interrupt what still runs, settle what ends within a moment, and end."""
+    def stop(self) -> bool:
+        """Interrupt what still runs, settle what ends within a moment, and end; False if Redis has not answered yet."""
         interrupted = sum(processor.interrupt() for processor in self._processors)
         if interrupted:
             _log.info("%d jobs did not end in time and were interrupted; they go back to their queues", interrupted)
@@ -108,7 +108,7 @@ class Service:
         pause = threading.Event()
         while not self._exchange.is_drained and self._clock.monotonic() < over:
             pause.wait(_CHECK_SECONDS)
-        self._exchange.finish(max(0.0, over - self._clock.monotonic()))
+        return self._exchange.finish(max(0.0, over - self._clock.monotonic()))
 
 
 class _Recoveries:

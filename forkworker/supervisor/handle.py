@@ -96,7 +96,7 @@ class ChildHandle:
         """
         in_stop = self.board.gate == Gate.STOP
         in_time = self.is_leaving and now < self.board.deadline
-        self.left_in_order = in_stop and status == 0
+        self.left_in_order = in_stop and status == 0 and self.board.is_answered
         self.has_crashed = not in_stop or (in_time and status != 0)
 
     def send(self, number: signal.Signals) -> None:

@@ -43,7 +43,7 @@ _RECORD = struct.Struct("=IHHIxxxxd20s")
 _U32_MAGIC, _U32_VERSION, _U32_ENTRIES, _U32_THREADS = 0, 1, 2, 3
 _U64_PERMIT, _U8_GATE, _U32_EPOCH = 2, 16, 5
 _F64_DEADLINE, _F64_LEASE_UNTIL, _F64_TICK = 3, 4, 5
-_U32_FENCED, _U32_GENERATION, _U8_PHASE = 12, 13, 56
+_U32_FENCED, _U32_GENERATION, _U8_PHASE, _U8_ANSWERED = 12, 13, 56, 57
 _NONCE, _NONCE_BYTES = 64, 12
 _U32_WAITS, _U32_SETTLED, _U32_CLOSINGS = 20, 21, 22
 
@@ -250,6 +250,15 @@ class Board:
     @phase.setter
     def phase(self, phase: Phase) -> None:
         self._u8[_U8_PHASE] = phase
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether nothing that the child has sent to Redis is under way, and nothing more will be sent."""
+        return bool(self._u8[_U8_ANSWERED])
+
+    @is_answered.setter
+    def is_answered(self, is_answered: bool) -> None:
+        self._u8[_U8_ANSWERED] = is_answered
 
     @property
     def generation(self) -> int:

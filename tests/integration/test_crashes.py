@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -241,8 +243,9 @@ def test_jobs_that_crash_together_run_apart_before_one_is_buried(
     tree.stop()
 
 
-def test_a_fetch_that_arrives_after_its_child_was_killed_takes_no_job(
-    daemon: MakeDaemon, redis: redispy.Redis, proxy: Proxy, records: Records
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
+def test_a_fetch_that_arrives_after_its_child_has_ended_takes_no_job(
+    daemon: MakeDaemon, redis: redispy.Redis, proxy: Proxy, records: Records, end: signal.Signals
 ) -> None:
     """However late: what stands between a host and Redis may hold it back for longer than anybody looks for it."""
     tree = daemon(url=proxy.url, children=1, concurrency=2)
@@ -250,7 +253,7 @@ def test_a_fetch_that_arrives_after_its_child_was_killed_takes_no_job(
     push_many(redis, "record", [[number] for number in range(3)])
     tree.wait_until(late.held.is_set, 10, "a fetch is under way")
     identity = late.command[3].decode().removeprefix("taken:")
-    tree.kill_child(0)
+    os.kill(tree.children()[0], end)
     tree.wait_until(lambda: not redis.sismember("processes", identity), 10, "its jobs are back")
 
     tree.wait_until(lambda: places(redis) == {}, 10, "the first ones have run")
