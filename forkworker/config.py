@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from forkworker import sources, values
 from forkworker.errors import ConfigurationError
-from forkworker.settings import DEFAULT_REDIS_URL, MOST_TAG_LETTERS, Settings
+from forkworker.settings import DEFAULT_REDIS_URL, MOST_PROCESSES, MOST_TAG_LETTERS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -221,7 +221,7 @@ class _Lookup:
 
         return {
             "directory": str(self.directory),
-            "processes": len(os.sched_getaffinity(0)),
+            "processes": min(len(os.sched_getaffinity(0)), MOST_PROCESSES),
             "tag": "".join(c if c.isprintable() else "?" for c in self.directory.name[:MOST_TAG_LETTERS]),
             "control_folder": control_folder(self.environ),
             "hostname": self.environ.get("DYNO") or socket.gethostname(),

@@ -19,7 +19,7 @@ DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 EMBEDDED_SOCKET = "redis.sock"
 LEAST_LEASE_SECONDS = 5
 MOST_BEAT_SECONDS = 5.0
-MOST_PROCESSES = 1000
+MOST_PROCESSES = 500
 MOST_THREADS = 1000
 #: a year, a petabyte, a billion: what is more is a slip of the pen
 MOST_SECONDS = 366 * 86_400

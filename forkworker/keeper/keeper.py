@@ -344,7 +344,7 @@ class Keeper:
         if self._kill_at is None:
             return
         for charge in self._living():
-            if charge.pidfd is None or select.select([charge.pidfd], [], [], 0)[0]:
+            if charge.pidfd is None or process.wait_readable(charge.pidfd, 0.0):
                 charge.gone = True
             elif self._clock.monotonic() >= self._kill_at:
                 process.send(charge.pidfd, signal.SIGKILL)
@@ -353,4 +353,4 @@ class Keeper:
         if self._kill_at is not None:
             select.select([], [], [], min(seconds, _RETRY_SECONDS))
         elif seconds > 0:
-            select.select([self._channel], [], [], seconds)
+            process.wait_readable(self._channel.fileno(), seconds)

@@ -1,18 +1,20 @@
-"""Looks at living children: who hangs in its boot, whose interpreter is stuck, and who is worn and to be replaced.
+"""Looks at living children: who hangs in its boot or its end, whose interpreter is stuck, and who is worn.
 
-Used in the master.  What it finds worn, `policy` replaces; what hangs in its boot, or in an import, it ends itself.
+Used in the master.  What it finds worn, `policy` replaces; what hangs in a boot, an import or an end, it kills itself.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import signal
 from typing import TYPE_CHECKING
 
+from forkworker.supervisor import policy
 from forkworker.supervisor.states import ChildState
 from forkworker.supervisor.wear import LEAST_LOOK_SECONDS, Wear
 from forkworker.unix import process
-from forkworker.unix.board import Gate
+from forkworker.unix.board import Gate, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,9 +69,10 @@ class Checkup:
         for child in list(self._fleet):
             if child.state is ChildState.SPAWNED:
                 self._look_at_boot(child, now)
-            elif _works(child):
+            elif child.state is ChildState.READY:
                 self._look_at_tick(child, now)
-                if child is not self._fleet.incoming:
+                self._look_at_end(child, now)
+                if _works(child) and child is not self._fleet.incoming:
                     self._look_at_wear(child, now)
 
     @property
@@ -78,6 +81,7 @@ class Checkup:
         booting = [child for child in self._fleet if child.state is ChildState.SPAWNED]
         instants = [self._end_of_boot(child) for child in booting]
         instants += [helper.load_by for helper in self._crew if helper.load_by is not None]
+        instants += [by for child in self._fleet if (by := self._end_by(child)) < math.inf]
         if self._settings.max_memory:
             instants += [wear.look_at for wear in self._wear.values()]
         return min(instants, default=None)
@@ -110,6 +114,8 @@ class Checkup:
             self._dump(child)
 
     def _look_at_tick(self, child: ChildHandle, now: float) -> None:
+        if child.board.phase == Phase.STOPPING:
+            return  # it ticks no more, whatever its interpreter does
         silent = now - child.board.tick
         if silent < HANG_SECONDS:
             child.is_dumped = False
@@ -119,6 +125,23 @@ class Checkup:
             self._dump(child)
         if 0 < self._settings.hang_timeout <= silent:
             self._kill(child, f"its interpreter was not free for {silent:.0f} s")
+
+    # Ends.
+
+    def _look_at_end(self, child: ChildHandle, now: float) -> None:
+        """Kill a child that does not end, as callbacks of the app or a job keep it from that.
+
+        One that leaves finishes what it runs first; one that was told to stop alone has the time of any stop.
+        """
+        ends = child.board.phase == Phase.STOPPING or (child.board.gate == Gate.STOP and not child.is_leaving)
+        if ends and child.end_by == math.inf:
+            child.end_by = now + self._settings.timeout + policy.UNWIND_SECONDS
+        if now >= self._end_by(child):
+            self._kill(child, "it did not stop in time")
+
+    def _end_by(self, child: ChildHandle) -> float:
+        drained_by = child.board.deadline if child.is_leaving else math.inf
+        return min(child.end_by, drained_by + policy.UNWIND_SECONDS)
 
     # Wear.
 

@@ -6,14 +6,13 @@ Used in the master.  Decides nothing: a helper that ends is reported, and starte
 from __future__ import annotations
 
 import logging
-import select
 from typing import TYPE_CHECKING, Any
 
 from forkworker.errors import ExitCode
 from forkworker.supervisor import helpers
 from forkworker.supervisor.cradle import Cradle
 from forkworker.supervisor.health import Health
-from forkworker.unix import board
+from forkworker.unix import board, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -216,9 +215,9 @@ class Crew:
             return
         if hang_up:
             helper.channel.close()
-        seconds = max(0.0, leave_by - self._clock.monotonic())
-        if not select.select([helper.pidfd], [], [], seconds)[0]:
+        seconds = leave_by - self._clock.monotonic()
+        if not process.wait_readable(helper.pidfd, seconds):
             _log.warning("the %s does not leave and is killed", helper)
             helper.kill()
-            select.select([helper.pidfd], [], [], _KILL_SECONDS)
+            process.wait_readable(helper.pidfd, _KILL_SECONDS)
         helper.reap()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ class ChildHandle:
         self.still = False
         self.has_booted = False
         self.ready_at = 0.0
+        #: when it must have ended, once it ends by itself, or was told to alone
+        self.end_by = math.inf
         #: why it could not boot, in its own words
         self.failure = ""
         #: whether it was told to end once it is through with what it runs
@@ -46,11 +49,11 @@ class ChildHandle:
         #: whether its end of the channel is closed
         self.hung_up = False
         self._settings = settings
-        entries = 2 * (settings.concurrency + len(settings.queues)) + _SPARE_ENTRIES
-        self.board_descriptor = board.create(threads=settings.concurrency, waits=len(settings.queues), entries=entries)
-        self.board = Board(self.board_descriptor)
-        self.board.gate = gate
         self.channel, self.far_end = packets.pair()
+        #: a duplicate, to have a descriptor for the pidfd: once there is a child, it cannot be done without
+        self._room: int | None
+        self.board_descriptor, self._room, self.board = _make_board(settings)
+        self.board.gate = gate
 
     def __str__(self) -> str:
         return f"child {self.slot} (pid {self.pid or 'unknown'})"
@@ -69,6 +72,9 @@ class ChildHandle:
 
     def greet(self, pid: int) -> None:
         """Learn the pid from the child's hello."""
+        if self._room is not None:
+            os.close(self._room)
+            self._room = None
         self.pid, self.pidfd = pid, process.open_pidfd(pid)
 
     def move(self, state: ChildState) -> None:
@@ -157,6 +163,19 @@ class ChildHandle:
         self.channel.close()
         self.far_end.close()
         self.board.close()
-        os.close(self.board_descriptor)
-        if self.pidfd is not None:
-            os.close(self.pidfd)
+        for descriptor in (self.board_descriptor, self._room, self.pidfd):
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def _make_board(settings: Settings) -> tuple[int, int, Board]:
+    entries = 2 * (settings.concurrency + len(settings.queues)) + _SPARE_ENTRIES
+    descriptor = board.create(threads=settings.concurrency, waits=len(settings.queues), entries=entries)
+    made = [descriptor]
+    try:
+        made.append(os.dup(descriptor))
+        return descriptor, made[1], Board(descriptor)
+    except OSError:
+        for each in made:
+            os.close(each)
+        raise

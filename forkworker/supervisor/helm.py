@@ -128,7 +128,8 @@ class Helm:
             child.shut(Gate.QUIET)
             self._crew.tell_keeper("shut")
         elif name in ("TERM", "INT"):
-            child.send(signal.SIGTERM)
+            child.shut(Gate.STOP, self._clock.monotonic() + self._settings.timeout)
+            self._crew.tell_keeper("shut")
         elif name == "TTIN":
             self._to_dump.append(child)
 

@@ -44,8 +44,10 @@ if TYPE_CHECKING:
 REDIS_SECONDS = 30.0
 #: how long a keeper is awaited from the forkserver at the boot
 FORK_SECONDS = 5.0
-#: beyond the deadline of a stop: for a child to unwind, then for the keeper to put back and leave
-UNWIND_SECONDS, LEAVE_SECONDS = 0.6, 1.6
+#: beyond the deadline of a stop: for children to unwind and the keeper to put back and leave
+LEAVE_SECONDS = 1.6
+#: that the master holds for a slot, in which one child may be and another may leave; and for all else
+DESCRIPTORS, SPARE_DESCRIPTORS = 10, 300
 _SIGNALS = (
     signal.SIGUSR1,
     signal.SIGTSTP,
@@ -101,6 +103,7 @@ class Master:
         """From a bare process to a tree that boots; raises ConfigurationError or ControlError."""
         logs.configure(self._settings.log_level, self._settings.log_format, "master")
         process.become_subreaper()
+        process.allow_descriptors(SPARE_DESCRIPTORS + DESCRIPTORS * self._settings.processes)
         self._inbox = signals.Inbox(_SIGNALS)
         if self._pidfile:
             self._pidfile.write()
@@ -157,7 +160,7 @@ class Master:
 
     @property
     def _kill_at(self) -> float | None:
-        return None if self._helm.deadline is None else self._helm.deadline + UNWIND_SECONDS
+        return None if self._helm.deadline is None else self._helm.deadline + policy.UNWIND_SECONDS
 
     @property
     def _leave_by(self) -> float | None:

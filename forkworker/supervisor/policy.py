@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 #: when every slot has failed so often before any child was ever ready, it is no use
 BOOT_FAILURES_THAT_END = 3
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
+#: what a child gets beyond the deadline of its stop, to unwind, before it is killed
+UNWIND_SECONDS = 0.6
 #: a slot stays empty for so long: the boot of the next child would take the cores from those who put jobs back
 RESTORE_SECONDS = 0.01
 

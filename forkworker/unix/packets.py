@@ -88,7 +88,9 @@ class Channel:
 
     def wait(self) -> Packet | None:
         """Return the next message, however long it takes; None at end-of-file."""
-        select.select([self._socket], [], [])
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.poll()
         return self.receive()
 
     def drain(self) -> tuple[list[Packet], bool]:

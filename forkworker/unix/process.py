@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
+import select
 import signal
 from pathlib import Path
 
@@ -33,6 +35,21 @@ def volunteer_for_oom(score: int) -> None:
     path = Path("/proc/self/oom_score_adj")
     with contextlib.suppress(OSError, ValueError):  # where that is not allowed, or not told, nothing depends on it
         path.write_text(str(min(int(path.read_text("ascii")) + score, _MOST_OOM_SCORE)), "ascii")
+
+
+def allow_descriptors(count: int) -> None:
+    """Let this process, and those that it starts, open so many files, as far as the hard limit goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def wait_readable(descriptor: int, seconds: float) -> bool:
+    """Whether a descriptor, which may have any number, becomes readable within so many seconds."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(max(0.0, seconds) * 1000))
 
 
 def _prctl(option: int, value: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -114,3 +116,42 @@ def test_a_job_that_keeps_the_interpreter_is_told_of_and_killed_if_that_is_wante
     tree.wait_until(lambda: redis.zcard("dead") == 1, 10, "three times is too often")
     tree.wait_ready()
     tree.stop()
+
+
+def test_child_whose_end_hangs_is_killed_and_its_slot_is_filled_again(
+    daemon: MakeDaemon, redis: redispy.Redis, records: Records
+) -> None:
+    """Incident: told to stop alone, its callback never returned, and one slot stood empty for good."""
+    tree = daemon(app="leaving", children=1, timeout=1, start=False)
+    (tree.directory / "leaving.py").write_text(
+        "import forkworker, os, pathlib, time\n"
+        "from support.jobs import *\n"
+        "@forkworker.on('exit')\n"
+        "def never_return():\n"
+        "    while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
+    )
+    tree.start().wait_ready()
+    (child,) = tree.children().values()
+    os.kill(child, signal.SIGTERM)
+    jid = push(redis, "record", [1])
+    tree.wait_until(lambda: records.ended()[jid] == 1, 10)
+    assert tree.log_lines("is killed: it did not stop in time")
+    (tree.directory / "go").touch()
+    tree.wait_ready()
+    tree.stop()
+
+
+def test_child_that_leaves_with_its_interpreter_taken_has_as_long_as_drain_timeout_says(
+    daemon: MakeDaemon, redis: redispy.Redis, records: Records
+) -> None:
+    """It cannot end by itself then."""
+    tree = daemon(children=1, concurrency=2, environment={"FORKWORKER_DRAIN_TIMEOUT": "2"})
+    (old,) = tree.children().values()
+    jid = push(redis, "hold_gil", [30])
+    tree.wait_until(lambda: jid in records.running(), 5)
+    assert tree.control("rolling-restart", "--wait", seconds=40).returncode == 0
+    tree.wait_until(lambda: old not in tree.child_pids(), 2 + 5)
+    assert tree.log_lines("is killed: it did not stop in time")
+    tree.wait_until(lambda: records.started()[jid] == 2, 10, "it was interrupted, and runs again")
+    tree.stop()
+    assert redis.keys("recovered:*") == [], "no crash"

@@ -252,3 +252,24 @@ def test_child_that_the_kernel_kills_for_memory_costs_nobody_else_anything(
     }
     assert records.started() == {greedy: 2, neighbour: 1}
     tree.stop()
+
+
+@pytest.mark.parametrize("limit", ["-Sn 40", "-n 45"], ids=["soft", "hard"])
+def test_limit_of_descriptors_costs_children_and_not_the_tree(
+    daemon: MakeDaemon, redis: redispy.Redis, records: Records, limit: str
+) -> None:
+    """Incident: the master ended as it had no descriptor left for a child that had just been forked.
+
+    A soft limit it raises; below a hard one it has as many children as it can.
+    """
+    tree = daemon(children=12, start=False, prefix=("sh", "-c", f'ulimit {limit}; exec "$@"', "sh"))
+    tree.start()
+    if limit.startswith("-S"):
+        tree.wait_ready(12, seconds=30)
+    else:
+        tree.wait_until(lambda: tree.log_lines("cannot be made now: Too many open files"), 20)
+    jids = push_many(redis, "record", [[number] for number in range(20)])
+    tree.wait_until(lambda: set(records.ended()) == set(jids), 20)
+    assert tree.process is not None
+    assert tree.process.poll() is None
+    tree.stop()

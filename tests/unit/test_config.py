@@ -161,7 +161,7 @@ def test_an_empty_list_of_flags_is_not_given(tmp_path: Path) -> None:
 WRONG_TEXT = [
     ("processes", "-P", "FORKWORKER_PROCESSES", "many", "'many' is not a whole number"),
     ("processes", "-P", "FORKWORKER_PROCESSES", "2.5", "'2.5' is not a whole number"),
-    ("processes", "-P", "FORKWORKER_PROCESSES", "0", "processes is 0: it must be from 1 to 1000"),
+    ("processes", "-P", "FORKWORKER_PROCESSES", "0", "processes is 0: it must be from 1 to 500"),
     ("concurrency", "-c", "FORKWORKER_CONCURRENCY", "1_0", "'1_0' is not a whole number"),
     ("concurrency", "-c", "FORKWORKER_CONCURRENCY", "9" * 5000, "is not a whole number"),
     ("concurrency", "-c", "FORKWORKER_CONCURRENCY", "1001", "concurrency is 1001: it must be from 1 to 1000"),
