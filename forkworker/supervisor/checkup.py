@@ -50,6 +50,7 @@ class Checkup:
         *,
         kill: Callable[[ChildHandle, str], None],
         dump: Callable[[ChildHandle], None],
+        is_redis_away: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._fleet = fleet
@@ -57,6 +58,7 @@ class Checkup:
         self._clock = clock
         self._kill = kill
         self._dump = dump
+        self._is_redis_away = is_redis_away
         self._wear: dict[ChildHandle, Wear] = {}
         self._has_told_heavy = False
 
@@ -102,9 +104,11 @@ class Checkup:
             helper.send(signal.SIGTTIN)
 
     def _end_of_boot(self, child: ChildHandle) -> float:
-        return child.born_at + self._settings.boot_timeout + (DUMP_SECONDS if child.is_dumped else 0.0)
+        return child.boots_from + self._settings.boot_timeout + (DUMP_SECONDS if child.is_dumped else 0.0)
 
     def _look_at_boot(self, child: ChildHandle, now: float) -> None:
+        if self._is_redis_away():
+            child.boots_from = now  # nobody can be ready, and the next would be so no sooner
         if now < self._end_of_boot(child):
             return
         if child.is_dumped:

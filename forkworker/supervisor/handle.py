@@ -24,7 +24,8 @@ class ChildHandle:
 
     def __init__(self, settings: Settings, slot: int, gate: Gate, now: float, generation: int) -> None:
         self.slot = slot
-        self.born_at = now
+        #: since when its boot counts
+        self.boots_from = now
         #: of the app's code
         self.generation = generation
         self.state = ChildState.SPAWNED

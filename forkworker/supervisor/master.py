@@ -91,7 +91,15 @@ class Master:
         )
         self._rollout = rollout = Rollout(settings, fleet, crew, nursery, clock)
         self._helm = Helm(settings, fleet, crew, rollout, clock)
-        self._checkup = Checkup(settings, fleet, crew, clock, kill=nursery.kill, dump=self._helm.dump)
+        self._checkup = Checkup(
+            settings,
+            fleet,
+            crew,
+            clock,
+            kill=nursery.kill,
+            dump=self._helm.dump,
+            is_redis_away=lambda: self._redis_trouble is not None,
+        )
         self._display = Display(settings, fleet, Notifier(config.notify_socket(), config.watchdog_seconds()), clock)
         self._control = ControlServer(settings, self._helm.answer)
         self._pidfile = Pidfile(settings.pidfile) if settings.pidfile else None
