@@ -108,18 +108,27 @@ def previous_failures(job: dict[str, Any]) -> int:
 def delay(
     job: dict[str, Any], count: int, error: BaseException, options: Options, uniform: Callable[[], float]
 ) -> float:
-    """Return the seconds until the next try: n**4 + 15 and jitter, or what the job wants."""
+    """Return the seconds until the next try: n**4 + 15, or what the job wants, and jitter.
+
+    A delay that was chosen gets a tenth of itself at the most, or a second: it means about what it says, and jobs
+    that fail together are spread all the same.
+    """
     if isinstance(error, RetryIn):
         return _bounded(error.seconds)
-    return _bounded(_wanted(job, count, error, options)) + uniform() * 10 * (count + 1)
+    wanted, most_jitter = _wanted(job, count, error, options), 10.0 * (count + 1)
+    if wanted is None:
+        return count**4 + 15 + uniform() * most_jitter
+    seconds = _bounded(wanted)
+    return seconds + uniform() * min(most_jitter, max(1.0, seconds / 10))
 
 
-def _wanted(job: dict[str, Any], count: int, error: BaseException, options: Options) -> float:
+def _wanted(job: dict[str, Any], count: int, error: BaseException, options: Options) -> float | None:
+    """Return the seconds that the job itself or its options say, None if neither does."""
     told = job.get("retry_in")
     if isinstance(told, int | float) and not isinstance(told, bool):
         return told
     if options.retry_in is None:
-        return count**4 + 15
+        return None
     return delays.seconds(options.retry_in(count, error) if callable(options.retry_in) else options.retry_in)
 
 
