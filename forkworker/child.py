@@ -118,7 +118,8 @@ class Child:
         self._service.start()
 
     def _let_go(self) -> None:
-        """In a process that a job forks: a signal sent to it is not ours, and it must not keep our channel."""
+        """In a process that a job forks: it is no child of ours, so no signal or channel is, and no title."""
+        setproctitle(f"forkworker: forked by child {self._slot} [{self._settings.tag}]")
         signals.let_go()
         self._inbox.close()
         self._channel.close()

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from support.payloads import push_many
+from support.payloads import push, push_many
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,4 +104,25 @@ def test_logging_random_ssl_and_tempfile_are_right_in_children(daemon: MakeDaemo
     chatter = (tree.directory / "busy.log").read_text("utf-8").splitlines()
     assert chatter.count("also in a child") == 60
     assert "started threads while it was imported, which children will not have: chatter (by shop" in tree.log()
+    tree.stop()
+
+
+def test_process_that_a_job_forks_is_not_shown_as_a_child(daemon: MakeDaemon, redis: redispy.Redis) -> None:
+    tree = daemon(app="forks", children=1, start=False)
+    (tree.directory / "forks.py").write_text(
+        "import forkworker, multiprocessing, pathlib, time\n"
+        "def wait():\n"
+        "    while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
+        "@forkworker.job(name='fork')\n"
+        "def fork():\n"
+        "    process = multiprocessing.get_context('fork').Process(target=wait)\n"
+        "    process.start()\n"
+        "    process.join()\n"
+    )
+    tree.start().wait_ready()
+    push(redis, "fork", [])
+    tree.wait_until(lambda: any("forked by child 0" in process.title for process in tree.processes()), 10)
+    assert len(tree.child_pids()) == 1
+    (tree.directory / "go").touch()
+    tree.wait_until(lambda: redis.get("stat:processed") == b"1", 10)
     tree.stop()
