@@ -47,14 +47,15 @@ class Parcel(NamedTuple):
 class Client:
     """Pushes jobs to one Redis; safe to share between threads and across forks.
 
-    ``url``: the address; None looks it up as ``forkworker run`` would, when the first job is pushed, and
-    means the daemon's own in a daemon's child.  Raises ValueError for what is no address.
+    ``url``: the address; None means what ``configure`` was last told, else the daemon's own in a daemon's child, else
+    what ``forkworker run`` would find, looked up when the first job is pushed.  Raises ValueError for what is none.
     """
 
     def __init__(self, url: str | None = None) -> None:
         self._url: str | None = None if url is None else values.ADDRESS.from_text(url)
-        #: with the process it is for: what a fork has copied shares its sockets, and may be locked for ever
-        self._redis: tuple[int, redis.Redis] | None = None
+        #: with the process it is for: what a fork has copied shares its sockets, and may be locked for ever;
+        #: and with what ``configure`` had been told by then
+        self._redis: tuple[int, tuple[str | None], redis.Redis] | None = None
 
     def push(
         self,
@@ -104,12 +105,13 @@ class Client:
 
     def _client(self) -> redis.Redis:
         """Two threads may each make one at first: no lock, which a fork could copy while it is held."""
-        me = os.getpid()
-        if self._redis is None or self._redis[0] != me:
+        me, told, made = os.getpid(), _told, self._redis
+        if made is None or made[0] != me or made[1] is not told:
             from forkworker.store import connection
 
-            self._redis = me, connection.make_client(self._url or _home or config.redis_url())
-        return self._redis[1]
+            made = me, told, connection.make_client(self._url or told[0] or _home or config.redis_url())
+            self._redis = made
+        return made[2]
 
 
 @functools.cache
@@ -218,6 +220,8 @@ def seconds_from_now(later: float | timedelta) -> float:
 
 
 _default = Client()
+#: the address that ``configure`` was told; another tuple each time
+_told: tuple[str | None] = (None,)
 #: the address of the daemon in whose child this is
 _home: str | None = None
 #: takes what is pushed instead of Redis
@@ -230,9 +234,12 @@ def default() -> Client:
 
 
 def configure(*, redis_url: str | None = None) -> None:
-    """Set the Redis address for this program's pushes; None looks it up again.  Raises ValueError for what is none."""
-    global _default  # noqa: PLW0603 - the one setting of a program that enqueues
-    _default = Client(redis_url)
+    """Set the Redis address for all that this program pushes by job functions, and by clients without one of their own.
+
+    None looks it up again.  Raises ValueError for what is none.
+    """
+    global _told  # noqa: PLW0603 - the one setting of a program that enqueues
+    _told = (None if redis_url is None else values.ADDRESS.from_text(redis_url),)
 
 
 def settle_in(redis_url: str) -> None:

@@ -299,12 +299,30 @@ def test_a_client_connects_once(monkeypatch: pytest.MonkeyPatch, pusher: Client)
     assert made == ["redis://example.net"]
 
 
-def test_configure_sets_the_address_of_the_job_functions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_default", client.default())
+def test_configure_sets_the_address_of_all_clients_without_one_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that have pushed already, too."""
+    addresses: list[object] = []
+    monkeypatch.setattr(connection, "make_client", lambda url: addresses.append(url) or url)
+    monkeypatch.setattr(client, "_told", (None,))
+    monkeypatch.setenv("REDIS_URL", "redis://environment")
+    pushing = {"before": Client(), "default": client.default(), "own": Client("redis://own")}
+    for each in pushing.values():
+        each._client()
+    assert addresses == ["redis://environment", "redis://environment", "redis://own"]
 
     client.configure(redis_url="redis://other")
+    pushing["after"] = Client()
 
-    assert client.default()._url == "redis://other"
+    assert {name: each._client() for name, each in pushing.items()} == {
+        "before": "redis://other",
+        "default": "redis://other",
+        "own": "redis://own",
+        "after": "redis://other",
+    }
+
+    client.configure()
+
+    assert pushing["before"]._client() == "redis://environment"
 
 
 def test_an_address_that_is_none_is_refused_at_once() -> None:
