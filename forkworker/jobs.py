@@ -43,7 +43,7 @@ class Job(Generic[P, R]):
         self._stated = stated
         self._told = options.fields(stated)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, here and now."""
         return self.function(*args, **kwargs)
 
@@ -81,7 +81,7 @@ class Job(Generic[P, R]):
         changed._state(replace(self.default_options, **given), self._stated | set(given))  # noqa: SLF001 - a job, too
         return changed
 
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
+    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """Push a run of this job; return its jid.
 
         Raises TypeError if the arguments do not fit the function or cannot travel as JSON, PushFailed if

@@ -543,18 +543,22 @@ def test_enqueue_in_and_enqueue_at_tell_the_instant(pushed: FakeClient) -> None:
     ]
 
 
-def test_a_parameter_named_delay_or_when_is_the_jobs_own(pushed: FakeClient) -> None:
-    def function(delay: int, when: int) -> None: ...
+def test_a_parameter_named_self_delay_or_when_is_the_jobs_own(pushed: FakeClient) -> None:
+    def function(self: int, delay: int, when: int) -> int:
+        return self
 
     made = job(name="function")(function)
 
-    made.enqueue_in(60, delay=1, when=2)
-    made.enqueue_at(17.5, delay=1, when=2)
+    made.enqueue(self=0, delay=1, when=2)
+    made.enqueue_in(60, self=0, delay=1, when=2)
+    made.enqueue_at(17.5, self=0, delay=1, when=2)
 
     assert [(payload["args"], at) for ((payload,), at) in pushed.calls] == [
-        ([1, 2], NOW + 60),
-        ([1, 2], 17.5),
+        ([0, 1, 2], None),
+        ([0, 1, 2], NOW + 60),
+        ([0, 1, 2], 17.5),
     ]
+    assert made(self=3, delay=1, when=2) == 3
 
 
 def test_enqueue_many_is_one_push_of_all_rows_in_order(pushed: FakeClient) -> None:
