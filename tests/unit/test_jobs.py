@@ -545,7 +545,7 @@ def test_enqueue_in_and_enqueue_at_tell_the_instant(pushed: FakeClient) -> None:
 
 def test_a_parameter_named_self_delay_or_when_is_the_jobs_own(pushed: FakeClient) -> None:
     def function(self: int, delay: int, when: int) -> int:
-        return self
+        return self + delay + when
 
     made = job(name="function")(function)
 
@@ -558,7 +558,7 @@ def test_a_parameter_named_self_delay_or_when_is_the_jobs_own(pushed: FakeClient
         ([0, 1, 2], NOW + 60),
         ([0, 1, 2], 17.5),
     ]
-    assert made(self=3, delay=1, when=2) == 3
+    assert made(self=3, delay=1, when=2) == 6
 
 
 def test_enqueue_many_is_one_push_of_all_rows_in_order(pushed: FakeClient) -> None:
