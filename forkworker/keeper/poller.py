@@ -27,28 +27,41 @@ class Poller:
     def __init__(self, link: Link, clock: Clock) -> None:
         self._link = link
         self._clock = clock
+        #: how many stay at the front of each set, as their queues take nothing: passed over until the end is reached
+        self._stuck = {keys.RETRY: 0, keys.SCHEDULE: 0}
+        self._refusing: set[str] = set()
 
     def poll(self) -> float:
         """Move what is due, a batch of each set at the most; return the seconds until the next poll."""
         now = self._clock.now()
-        due = sets.due(self._link, now)
-        moved = 0
+        due = sets.due(self._link, now, (self._stuck[keys.RETRY], self._stuck[keys.SCHEDULE]))
         for source, payloads in due.payloads.items():
-            if payloads:
-                kept = self._suspects(payloads) if source == keys.SCHEDULE else set()
-                promotions = [self._promotion(text, now, keep=text in kept) for text in payloads]
-                moved += self._promote(source, promotions, now)
-        if moved and any(len(payloads) == sets.BATCH for payloads in due.payloads.values()):
+            stuck = self._move(source, payloads, now) if payloads else 0
+            self._stuck[source] = self._stuck[source] + stuck if len(payloads) == sets.BATCH else 0
+        if any(len(payloads) == sets.BATCH for payloads in due.payloads.values()):
             return 0.0
         if due.next_at is None:
             return POLL_SECONDS
         return min(POLL_SECONDS, max(0.0, due.next_at - self._clock.now()))
 
-    def _promote(self, source: str, promotions: list[Promotion], now: float) -> int:
+    def _move(self, source: str, payloads: list[bytes], now: float) -> int:
+        """Promote payloads; return how many stay, as they cannot move."""
+        kept = self._suspects(payloads) if source == keys.SCHEDULE else set()
+        promotions = [self._promotion(text, now, keep=text in kept) for text in payloads]
         moved = sets.promote(self._link, source, promotions, now)
         if any(not promotion.queue for promotion in promotions):
             sets.trim_dead(self._link, now)
-        return moved
+        if moved == len(promotions):
+            return 0
+        stuck = sets.left(self._link, source, promotions)  # all others were moved by another keeper
+        self._tell_refusing({promotion.queue for promotion in stuck})
+        return len(stuck)
+
+    def _tell_refusing(self, queues: set[str]) -> None:
+        for queue in sorted(queues - self._refusing):
+            told = f"queue {queue!r:.100}" if queue else "the dead set"
+            _log.error("%s takes no due jobs, and they stay: its key is of another type, or Redis is full", told)
+        self._refusing |= queues
 
     def _suspects(self, payloads: list[bytes]) -> set[bytes]:
         """Those that wait because of crashes (`restorer.py`): counted by their bytes, they keep them."""

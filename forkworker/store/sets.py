@@ -38,9 +38,10 @@ class Promotion:
     new_payload: bytes
 
 
-def due(link: Commands, now: float) -> Due:
-    """Read what is due, a batch from each set at the most."""
-    retries, scheduled, next_at = link.execute(*scripts.call("due", [keys.RETRY, keys.SCHEDULE], [repr(now), BATCH]))
+def due(link: Commands, now: float, passed: tuple[int, int] = (0, 0)) -> Due:
+    """Read what is due, a batch from each set at the most, after so many that are passed over in retry and schedule."""
+    command = scripts.call("due", [keys.RETRY, keys.SCHEDULE], [repr(now), BATCH, *passed])
+    retries, scheduled, next_at = link.execute(*command)
     found = {keys.RETRY: retries, keys.SCHEDULE: scheduled}
     return Due(found, None if next_at is None else float(next_at))
 
@@ -53,6 +54,12 @@ def promote(link: Commands, source: str, promotions: Sequence[Promotion], now: f
         moved += _promote_batch(link, source, promotions[:count], now)
         promotions = promotions[count:]
     return moved
+
+
+def left(link: Commands, source: str, promotions: Sequence[Promotion]) -> list[Promotion]:
+    """Return those that still stand in a set."""
+    scores = link.pipeline([("ZSCORE", source, promotion.payload) for promotion in promotions])
+    return [promotion for promotion, score in zip(promotions, scores, strict=True) if score is not None]
 
 
 def _promote_batch(link: Commands, source: str, promotions: Sequence[Promotion], now: float) -> int:

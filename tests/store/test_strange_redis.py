@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forkworker.clock import SystemClock
 from forkworker.errors import StoreUnavailable
+from forkworker.keeper.poller import Poller
 from forkworker.store import orphans, sets, working
 from forkworker.store.orphans import Entry, Restored
 from forkworker.store.sets import Promotion
@@ -234,6 +236,31 @@ def test_a_full_redis_promotes_nothing_and_loses_nothing(link: Link, redis: redi
 
     assert moved == 0
     assert world(redis) == {"retry": {job(1): NOW - 2, job(2): NOW - 1}}
+
+
+@pytest.mark.parametrize("source", ["retry", "schedule"])
+def test_a_batch_that_cannot_move_does_not_keep_what_is_due_behind_it(
+    link: Link, redis: redispy.Redis, caplog: pytest.LogCaptureFixture, source: str
+) -> None:
+    """Incident: the same hundred were read at each poll."""
+    redis.set("queue:bad", "a text")
+    bad = {job(number, queue="bad"): NOW - 1000 + number for number in range(2 * sets.BATCH)}
+    redis.zadd(source, {**bad, job(1000, queue="default"): NOW - 1})
+    poller = Poller(link, SystemClock())
+
+    pauses = [poller.poll() for _ in range(3)]
+
+    assert pauses == [0.0, 0.0, 1.0]
+    assert redis.zrange(source, 0, -1) == list(bad)
+    assert redis.llen("queue:default") == 1
+    assert [record.message for record in caplog.records] == [
+        "queue 'bad' takes no due jobs, and they stay: its key is of another type, or Redis is full"
+    ]
+
+    redis.delete("queue:bad")
+    while poller.poll() == 0.0:
+        pass
+    assert (redis.zcard(source), redis.llen("queue:bad")) == (0, len(bad))
 
 
 @pytest.mark.parametrize("name", ["retry", "schedule"])

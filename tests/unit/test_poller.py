@@ -52,7 +52,7 @@ class FakeLink:
         if sha1 == scripts.get("due").sha1:
             self.commands.append("due")
             assert keys == ["retry", "schedule"]
-            assert args == [repr(NOW), sets.BATCH]
+            assert args == [repr(NOW), sets.BATCH, 0, 0]
             return self._due
         assert sha1 == scripts.get("promote").sha1
         self.commands.append("promote")
