@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from forkworker.runtime.shield import Shield
 
 _MOST_NAMES_TOLD = 20
+_NO_DELAY = "its retry_in failed; the ordinary delay is taken"
+_UNDECIDED = "its failure cannot be noted in it; it goes to the dead set as it is"
 _log = logging.getLogger(__name__)
 
 
@@ -104,12 +106,14 @@ class Executor:
         """Decide on the payload as it was taken: the job and its middleware may have changed what they were given."""
         now = self._clock.now()
         options = found.default_options if found else None
-        ordinary = dataclasses.replace(options, retry_in=None) if options else None
-        for each in (options, ordinary):
+        ways = [options]
+        if options and options.retry_in is not None:
+            ways.append(dataclasses.replace(options, retry_in=None))
+        for way in ways:
             try:
-                return retry.decide(payload.decode(unit.payload), error, queue=unit.queue, now=now, options=each)
+                return retry.decide(payload.decode(unit.payload), error, queue=unit.queue, now=now, options=way)
             except BaseException:  # noqa: BLE001 - users' code, too
-                _log.exception("%.200s: its retry_in failed; the ordinary delay is taken", name)
+                _log.exception("%.200s: %s", name, _UNDECIDED if way is ways[-1] else _NO_DELAY)
         return Verdict("bury", unit.payload, now)
 
 

@@ -359,6 +359,21 @@ def test_where_no_verdict_can_be_reached_the_payload_is_buried_as_it_is(
     assert (outcome.kind, outcome.new_payload, outcome.score) == ("bury", b'{"class": "work"}', NOW)
 
 
+def test_a_failed_job_that_cannot_be_written_again_is_buried_as_it_is(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A number that is too large is read as infinite, which JSON does not have."""
+    world.register(raiser(ValueError("boom")))
+
+    outcome = world.run_bytes(b'{"class": "work", "args": [1e400]}')
+
+    assert isinstance(outcome, Outcome)
+    assert (outcome.kind, outcome.new_payload) == ("bury", b'{"class": "work", "args": [1e400]}')
+    assert [record.message for record in caplog.records] == [
+        "work: its failure cannot be noted in it; it goes to the dead set as it is"
+    ]
+
+
 # The last failure
 
 
