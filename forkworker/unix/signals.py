@@ -24,7 +24,8 @@ class Inbox:
 
     def __init__(self, wanted: Iterable[signal.Signals]) -> None:
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        for number in wanted:
+        self._wanted = frozenset(wanted)
+        for number in self._wanted:
             signal.signal(number, _noted)
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
 
@@ -33,9 +34,9 @@ class Inbox:
         return self._reader
 
     def read(self) -> list[signal.Signals]:
-        """Return what has come since the last time."""
+        """Return what has come since the last time; Python notes here, too, what other code has handlers for."""
         try:
-            return [signal.Signals(number) for number in os.read(self._reader, 4096)]
+            return [signal.Signals(number) for number in os.read(self._reader, 4096) if number in self._wanted]
         except BlockingIOError:
             return []
 

@@ -71,6 +71,19 @@ def test_signals_are_read_in_the_order_in_which_they_came(inbox: Inbox) -> None:
     assert inbox.read() == []
 
 
+def test_a_signal_for_which_other_code_has_a_handler_is_none_of_ours(inbox: Inbox) -> None:
+    """Incident: one without a name, as an app had asked for it, ended the child."""
+    taken: list[int] = []
+    for number in (signal.SIGRTMIN + 1, signal.SIGWINCH):
+        signal.signal(number, lambda number, _frame: taken.append(number))
+        signal.raise_signal(number)
+        signal.signal(number, signal.SIG_DFL)
+    kill_myself(signal.SIGUSR1)
+
+    assert inbox.read() == [signal.SIGUSR1]
+    assert taken == [signal.SIGRTMIN + 1, signal.SIGWINCH]
+
+
 def test_a_flood_of_signals_is_read_to_its_end(inbox: Inbox) -> None:
     for _ in range(5000):
         kill_myself(signal.SIGUSR1)
