@@ -27,7 +27,7 @@ _MOST_CLIENTS = 100
 
 
 class Client:
-    """One connection: a request comes in, one answer goes out, at once or when the wish has come true."""
+    """One connection: requests come in, for each one answer goes out, at once or when the wish has come true."""
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
@@ -74,6 +74,7 @@ class ControlServer:
             if client.wish and (answer := _ask(client.wish)):
                 client.wish = None
                 self._send(client, answer)
+                self._obey_next(client)
 
     def close(self) -> None:
         """Hang up on everybody, the last thing before the master exits, and remove the socket."""
@@ -102,9 +103,12 @@ class ControlServer:
         if not data or len(client.received) > _MOST_REQUEST_BYTES:
             self._drop(client)
             return
-        line, newline, rest = client.received.partition(b"\n")
-        if newline:
-            client.received = rest
+        self._obey_next(client)
+
+    def _obey_next(self, client: Client) -> None:
+        """Do what has been asked for, one request after the other: the next when the last one is answered."""
+        while client.wish is None and b"\n" in client.received:
+            line, _, client.received = client.received.partition(b"\n")
             self._obey(client, line)
 
     def _obey(self, client: Client, line: bytes) -> None:

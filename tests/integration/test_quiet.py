@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from signal import SIGCONT, SIGTERM, SIGTSTP, SIGUSR1, Signals
@@ -136,6 +138,20 @@ def test_child_that_is_killed_while_its_end_of_work_is_awaited_ends_the_wait_alo
     assert "has ended; the one that takes its slot takes jobs, too" in done.stderr
     tree.wait_until(lambda: records.started()[jid] == 2, 10, "it runs again")
     tree.stop(crashed=True)
+
+
+def test_requests_that_come_together_are_answered_one_after_the_other(daemon: MakeDaemon) -> None:
+    """Each once the one before is answered, also if that had to be waited for."""
+    tree = daemon(children=1)
+    requests = [{"command": "quiet", "wait": "idle"}, {"command": "resume"}, {"command": "status"}]
+    with socket.socket(socket.AF_UNIX) as end:
+        end.settimeout(10)
+        end.connect(str(tree.socket))
+        end.sendall("".join(json.dumps(request) + "\n" for request in requests).encode())
+        answers = [json.loads(line) for line, _ in zip(end.makefile("rb"), requests, strict=False)]
+    assert [answer["ok"] for answer in answers] == [True, True, True]
+    assert answers[2]["status"]["state"] == "running"
+    tree.stop()
 
 
 def test_cont_without_quiet_and_after_term_changes_nothing(
