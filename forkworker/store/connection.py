@@ -57,6 +57,14 @@ CLUSTER = (
 _OF_A_CLUSTER = (AskError, ClusterCrossSlotError, ClusterDownError)
 
 
+def number(counter: bytes | int | None) -> int:
+    """Read a counter; 0 for one that is none, as anybody may have written there."""
+    try:
+        return int(counter or 0)
+    except ValueError:
+        return 0
+
+
 def real_url(url: str) -> str:
     """Translate ``embedded://DIR`` into the address of the socket in DIR."""
     scheme, _, path = url.partition("://")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkworker.store import batches, scripts
+from forkworker.store.connection import number
 from forkworker.wire import keys
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def crashes(link: Link, payloads: Sequence[bytes]) -> dict[bytes, int]:
     if not payloads:
         return {}
     counts = link.execute("MGET", *(keys.recovered(_sha1(payload)) for payload in payloads))
-    return {payload: int(count or 0) for payload, count in zip(payloads, counts, strict=True)}
+    return {payload: number(count) for payload, count in zip(payloads, counts, strict=True)}
 
 
 def restore(link: Link, identity: str, queue: str, entries: Sequence[Entry], now: float) -> Restored:

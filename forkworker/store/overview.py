@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from forkworker.clock import SystemClock
 from forkworker.errors import MalformedPayload
 from forkworker.store import orphans, paused
-from forkworker.store.connection import Link
+from forkworker.store.connection import Link, number
 from forkworker.wire import keys, payload
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def look(commands: Commands) -> Overview:
     """Read the counts."""
     sizes = [("ZCARD", keys.SCHEDULE), ("ZCARD", keys.RETRY), ("ZCARD", keys.DEAD), ("SCARD", keys.PROCESSES)]
     counts = commands.pipeline([*sizes, ("GET", keys.PROCESSED), ("GET", keys.FAILED)])
-    scheduled, retries, dead, processes, processed, failed = map(_number, counts)
+    scheduled, retries, dead, processes, processed, failed = map(number, counts)
     return Overview(
         queues=queues(commands),
         scheduled=scheduled,
@@ -118,16 +118,8 @@ def days(commands: Commands, count: int, now: float) -> list[Day]:
     today = datetime.fromtimestamp(now, timezone.utc)
     names = [(today - timedelta(days=back)).strftime("%Y-%m-%d") for back in range(count)]
     wanted = [key(name) for key in (keys.processed_on, keys.failed_on) for name in names]
-    numbers = [*map(_number, commands.execute("MGET", *wanted))] if wanted else []
+    numbers = [*map(number, commands.execute("MGET", *wanted))] if wanted else []
     return [Day(name, numbers[i], numbers[count + i]) for i, name in enumerate(names)]
-
-
-def _number(count: bytes | int | None) -> int:
-    """Read a counter; 0 for one that is none, as anybody may have written there."""
-    try:
-        return int(count or 0)
-    except ValueError:
-        return 0
 
 
 def _latency(oldest: bytes | None) -> float:

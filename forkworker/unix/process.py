@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import resource
 import select
 import signal
@@ -139,11 +140,11 @@ def ran_here(told_origin: str) -> bool:
 def is_provably_dead(pid: int, told_origin: str) -> bool:
     """Whether a process that told its origin ran where we run, and does no more."""
     ticks = told_origin.rpartition(" ")[2]
-    if not ran_here(told_origin) or not ticks.isdigit():
+    if not ran_here(told_origin) or not re.fullmatch("[0-9]{1,20}", ticks):
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # the latter is no pid at all
         return True
     except PermissionError:
         pass  # another user's, which /proc may hide from us

@@ -20,7 +20,7 @@ WORKING = "working"  # set, ours: every working list that may hold something
 TRIAL = "taken:trial"  # of any type, ours: seen by nobody, as one script makes it and takes it away
 ORIGINS = "origins"  # hash, ours: identity -> where its process runs, so that its death can be proved
 
-_WORKING_LIST = re.compile(r"working:(.+?:\d+:[0-9a-f]{12}):(.+)", re.DOTALL)
+_WORKING_LIST = re.compile(r"working:(.+?:[0-9]{1,10}:[0-9a-f]{12}):(.+)", re.DOTALL)
 
 
 def queue(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING
 
 from forkworker.version import VERSION
@@ -36,7 +37,7 @@ def origin(place: str, concurrency: int) -> str:
 def split_origin(text: str) -> tuple[str, int]:
     """Return place and concurrency; ('', 0) for what is no origin."""
     place, _, concurrency = text.rpartition(" ")
-    return (place, int(concurrency)) if concurrency.isdigit() else ("", 0)
+    return (place, int(concurrency)) if re.fullmatch("[0-9]{1,10}", concurrency) else ("", 0)
 
 
 def info(settings: Settings, identity_text: str, pid: int, started_at: float) -> str:

@@ -252,10 +252,11 @@ def test_many_go_back_in_several_scripts_and_keep_their_order(
 
 def test_crashes_tells_how_often_each_payload_was_running(link: Link, redis: redispy.Redis) -> None:
     redis.set(counter(job(1)), 2)
+    redis.set(counter(job(3)), "no number")
 
-    assert orphans.crashes(link, jobs(1, 2)) == {job(1): 2, job(2): 0}
+    assert orphans.crashes(link, jobs(1, 2, 3)) == {job(1): 2, job(2): 0, job(3): 0}
     assert orphans.crashes(link, []) == {}
-    assert world(redis) == {counter(job(1)): b"2"}
+    assert world(redis) == {counter(job(1)): b"2", counter(job(3)): b"no number"}
 
 
 def test_contents_are_read_the_newest_first(link: Link, redis: redispy.Redis) -> None:

@@ -187,17 +187,32 @@ def test_another_process_under_the_same_pid_proves_the_first_dead(start: Callabl
     assert process.is_provably_dead(os.getpid(), f"{place} {int(ticks) - 1}")
 
 
+def test_what_is_too_large_for_a_pid_is_no_process() -> None:
+    assert process.is_provably_dead(2**33, process.origin(os.getpid()))
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda _boot, place, ticks: f"another-boot {place} {ticks}",
         lambda boot, _place, ticks: f"{boot} 1 {ticks}",
         lambda boot, place, _ticks: f"{boot} {place} x",
+        lambda boot, place, _ticks: f"{boot} {place} \u00b2",
+        lambda boot, place, _ticks: f"{boot} {place} {'9' * 5000}",
         lambda boot, place, _ticks: f"{boot} {place} ",
         lambda boot, place, _ticks: f"{boot} {place}",
         lambda _boot, _place, _ticks: "",
     ],
-    ids=["another boot", "another PID namespace", "no ticks", "empty ticks", "cut", "nothing"],
+    ids=[
+        "another boot",
+        "another PID namespace",
+        "no ticks",
+        "a letter that is a digit",
+        "too many digits",
+        "empty ticks",
+        "cut",
+        "nothing",
+    ],
 )
 def test_of_one_that_ran_elsewhere_nothing_can_be_proved(
     start: Callable[..., int], change: Callable[[str, str, str], str]

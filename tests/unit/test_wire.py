@@ -71,6 +71,7 @@ def test_the_name_of_a_working_list_tells_its_owner_and_its_queue(host: str, que
         "working:web-1:x:0123456789ab:q",
         "working:web-1:4711:0123456789AB:q",
         "working:web-1:4711:0123:q",
+        f"working:web-1:{'9' * 5000}:0123456789ab:q",
         "queue:web-1:4711:0123456789ab:q",
     ],
 )
@@ -366,7 +367,7 @@ def test_an_origin_is_read_back() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["", "x", "boot ns ticks x", "boot -1"])
+@pytest.mark.parametrize("text", ["", "x", "boot ns ticks x", "boot -1", "boot \u00b2", f"boot {'9' * 5000}"])
 def test_what_is_no_origin_tells_nothing(text: str) -> None:
     assert process_info.split_origin(text) == ("", 0)
 
