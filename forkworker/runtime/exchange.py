@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from forkworker.runtime.hand import Hand, Unit
     from forkworker.settings import Settings
 
+    Known = collections.Counter[tuple[str, bytes]]
+
 #: what no job thread has started after this goes back to its queue
 KEEP_UNSTARTED_SECONDS = 0.05
 #: a command whose reply was lost, or a wait on a dead connection, may be executed so much later
@@ -42,6 +44,7 @@ LATE_SECONDS = BLOCK_SECONDS + 5.0
 LOOK_AGAIN_SECONDS = 30.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.5
 _LEASE_CHECK_SECONDS = 0.02
+_REFUSED = "WRONGTYPE or NOPERM: a queue, the retry or the dead set takes nothing from this process"
 _log = logging.getLogger(__name__)
 
 
@@ -118,8 +121,7 @@ class Exchange:
         self._over = True
         self.wake()
         self._thread.join(seconds)
-        is_over = not self._thread.is_alive()
-        return is_over and not self._in_doubt and self._clock.monotonic() >= self._late_until
+        return not (self._thread.is_alive() or self._in_doubt or self._clock.monotonic() < self._late_until)
 
     # The thread's own.
 
@@ -226,9 +228,7 @@ class Exchange:
             self._is_reached = True
             self._on_reached()
 
-    def _take_unknown(
-        self, queue: str, newest_first: list[bytes], known: collections.Counter[tuple[str, bytes]], permit: int
-    ) -> None:
+    def _take_unknown(self, queue: str, newest_first: list[bytes], known: Known, permit: int) -> None:
         name = keys.working(self._identity, queue)
         for payload in reversed(newest_first):
             if known[name, payload] > 0:
@@ -276,9 +276,7 @@ class Exchange:
         self._report(counted)
         self._board.count_settled(len(counted))
         if len(over) < len(flags):
-            raise StoreUnavailable(
-                "WRONGTYPE or NOPERM: a queue, the retry or the dead set takes nothing from this process"
-            )
+            raise StoreUnavailable(_REFUSED)
 
     def _take(self, plan: Plan, fetched: list[list[bytes]], permit: int) -> None:
         self._order.note(plan, [len(payloads) for payloads in fetched])
@@ -287,8 +285,7 @@ class Exchange:
 
     def _catch(self, catches: list[Catch]) -> None:
         for catch in catches:
-            name = keys.working(self._identity, catch.queue)
-            self._hand.take([catch.payload], catch.queue, name, catch.permit)
+            self._hand.take([catch.payload], catch.queue, keys.working(self._identity, catch.queue), catch.permit)
 
     # How much, and from where.
 

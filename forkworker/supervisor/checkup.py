@@ -50,7 +50,6 @@ class Checkup:
         *,
         kill: Callable[[ChildHandle, str], None],
         dump: Callable[[ChildHandle], None],
-        is_redis_away: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._fleet = fleet
@@ -58,11 +57,10 @@ class Checkup:
         self._clock = clock
         self._kill = kill
         self._dump = dump
-        self._is_redis_away = is_redis_away
         self._wear: dict[ChildHandle, Wear] = {}
         self._has_told_heavy = False
 
-    def look(self) -> None:
+    def look(self, *, is_redis_away: bool) -> None:
         """Look at all of them."""
         now = self._clock.monotonic()
         for helper in self._crew:
@@ -70,6 +68,8 @@ class Checkup:
         self._wear = {child: wear for child, wear in self._wear.items() if _works(child)}
         for child in list(self._fleet):
             if child.state is ChildState.SPAWNED:
+                if is_redis_away:
+                    child.boots_from = now  # nobody can be ready, and the next would be so no sooner
                 self._look_at_boot(child, now)
             elif child.state is ChildState.READY:
                 self._look_at_tick(child, now)
@@ -107,8 +107,6 @@ class Checkup:
         return child.boots_from + self._settings.boot_timeout + (DUMP_SECONDS if child.is_dumped else 0.0)
 
     def _look_at_boot(self, child: ChildHandle, now: float) -> None:
-        if self._is_redis_away():
-            child.boots_from = now  # nobody can be ready, and the next would be so no sooner
         if now < self._end_of_boot(child):
             return
         if child.is_dumped:

@@ -15,6 +15,8 @@ from forkworker.wire import payload, process_info
 if TYPE_CHECKING:
     from forkworker.settings import Settings
 
+#: that the master holds for a slot, in which one child may be and another may leave; and for all else
+_DESCRIPTORS, _OTHER_DESCRIPTORS = 10, 300
 #: room on the board beyond one running and one waiting payload for each thread
 _SPARE_ENTRIES = 264
 
@@ -167,6 +169,11 @@ class ChildHandle:
         for descriptor in (self.board_descriptor, self._room, self.pidfd):
             if descriptor is not None:
                 os.close(descriptor)
+
+
+def descriptors_for(slots: int) -> int:
+    """Return how many descriptors a master with so many slots may need at a time."""
+    return _OTHER_DESCRIPTORS + _DESCRIPTORS * slots
 
 
 def _make_board(settings: Settings) -> tuple[int, int, Board]:

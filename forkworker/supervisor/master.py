@@ -23,6 +23,7 @@ from forkworker.supervisor.control import ControlServer
 from forkworker.supervisor.crew import DEATHS_THAT_END, RELOAD_PAUSE_SECONDS, Crew
 from forkworker.supervisor.display import Display, describe
 from forkworker.supervisor.fleet import Fleet
+from forkworker.supervisor.handle import ChildHandle, descriptors_for
 from forkworker.supervisor.helm import Helm
 from forkworker.supervisor.nursery import Nursery, describe_status
 from forkworker.supervisor.policy import GiveUp
@@ -36,7 +37,6 @@ from forkworker.version import VERSION
 
 if TYPE_CHECKING:
     from forkworker.settings import Settings
-    from forkworker.supervisor.handle import ChildHandle
     from forkworker.supervisor.helpers import Helper
     from forkworker.unix.packets import Packet
 
@@ -46,8 +46,6 @@ REDIS_SECONDS = 30.0
 FORK_SECONDS = 5.0
 #: beyond the deadline of a stop: for children to unwind and the keeper to put back and leave
 LEAVE_SECONDS = 1.6
-#: that the master holds for a slot, in which one child may be and another may leave; and for all else
-DESCRIPTORS, SPARE_DESCRIPTORS = 10, 300
 _SIGNALS = (
     signal.SIGUSR1,
     signal.SIGTSTP,
@@ -91,15 +89,7 @@ class Master:
         )
         self._rollout = rollout = Rollout(settings, fleet, crew, nursery, clock)
         self._helm = Helm(settings, fleet, crew, rollout, clock)
-        self._checkup = Checkup(
-            settings,
-            fleet,
-            crew,
-            clock,
-            kill=nursery.kill,
-            dump=self._helm.dump,
-            is_redis_away=lambda: self._redis_trouble is not None,
-        )
+        self._checkup = Checkup(settings, fleet, crew, clock, kill=nursery.kill, dump=self._helm.dump)
         self._display = Display(settings, fleet, Notifier(config.notify_socket(), config.watchdog_seconds()), clock)
         self._control = ControlServer(settings, self._helm.answer)
         self._pidfile = Pidfile(settings.pidfile) if settings.pidfile else None
@@ -111,7 +101,7 @@ class Master:
         """From a bare process to a tree that boots; raises ConfigurationError or ControlError."""
         logs.configure(self._settings.log_level, self._settings.log_format, "master")
         process.become_subreaper()
-        process.allow_descriptors(SPARE_DESCRIPTORS + DESCRIPTORS * self._settings.processes)
+        process.allow_descriptors(descriptors_for(self._settings.processes))
         self._inbox = signals.Inbox(_SIGNALS)
         if self._pidfile:
             self._pidfile.write()
@@ -130,7 +120,7 @@ class Master:
             self._crew.start_due()
             if self._helm.state is not MasterState.STOPPING:
                 self._rollout.step(self._helm.gate)
-                self._checkup.look()
+                self._checkup.look(is_redis_away=self._redis_trouble is not None)
             self._carry_out(self._plan())
             self._helm.dump_next()
             self._display.show(self._helm.state, self._rollout.note)

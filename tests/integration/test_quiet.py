@@ -148,7 +148,7 @@ def test_requests_that_come_together_are_answered_one_after_the_other(daemon: Ma
         end.settimeout(10)
         end.connect(str(tree.socket))
         end.sendall("".join(json.dumps(request) + "\n" for request in requests).encode())
-        answers = [json.loads(line) for line, _ in zip(end.makefile("rb"), requests, strict=False)]
+        answers = [json.loads(line) for _, line in zip(requests, end.makefile("rb"), strict=False)]
     assert [answer["ok"] for answer in answers] == [True, True, True]
     assert answers[2]["status"]["state"] == "running"
     tree.stop()
