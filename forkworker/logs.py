@@ -12,6 +12,7 @@ import logging
 import os
 import select
 import stat
+import sys
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -186,10 +187,19 @@ def configure(level: str, form: str, speaker: str) -> None:
 
 
 def tell_traceback(text: str) -> None:
-    """Write a traceback that another process has sent: in lines, or in a log of JSON objects as one."""
+    """Write a traceback, if another process has sent one: in lines, or in a log of JSON objects as one."""
     for handler in logging.getLogger(ROOT).handlers:
-        if isinstance(handler, _Writer):
+        if isinstance(handler, _Writer) and text:
             handler.emit_block(text)
+
+
+def tell_end(why: str) -> None:
+    """Say why a command ends: as any command does, or in a log of JSON objects as one of them."""
+    logger = logging.getLogger(ROOT)
+    if any(isinstance(handler.formatter, JsonFormatter) for handler in logger.handlers):
+        logger.critical("%s", why)
+    else:
+        sys.stderr.write(f"forkworker: {clean(why)}\n")
 
 
 def sole_writer(logger: logging.Logger) -> _Writer | None:

@@ -191,6 +191,8 @@ def _toml_queue(entry: object) -> Queue:
 
 
 def _toml_queues(value: object) -> tuple[Queue, ...]:
+    if isinstance(value, str):
+        value = value.split()
     if not isinstance(value, list):
         _refuse('a list such as ["high,6", "default"]', value)
     queues = _read_all(_toml_queue, value)

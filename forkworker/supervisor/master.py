@@ -11,7 +11,6 @@ import math
 import random
 import select
 import signal
-import sys
 from typing import TYPE_CHECKING, Any
 
 from forkworker import config, logs
@@ -68,7 +67,7 @@ def run(settings: Settings) -> int:
         master.boot()
     except (ConfigurationError, ControlError) as error:
         for problem in getattr(error, "problems", [str(error)]):
-            print(f"forkworker: {logs.clean(problem)}", file=sys.stderr)
+            logs.tell_end(problem)
         master.leave()
         return ExitCode.CONFIGURATION
     master.live()
@@ -187,14 +186,14 @@ class Master:
         for action in actions:
             if isinstance(action, GiveUp):
                 why = f"no child became ready, in any slot; the last one {self._nursery.last_failure}"
-                self._give_up(ExitCode.CRASH_LOOP, why)
+                self._give_up(ExitCode.CRASH_LOOP, f"{why}: mend what the errors above tell, and start again")
             else:
                 self._nursery.carry_out(action, self._helm.gate)
 
     def _give_up(self, code: ExitCode, why: str) -> None:
         """Stop, as this cannot end well."""
         if self.exit_code == ExitCode.OK:
-            print(f"forkworker: {logs.clean(why)}", file=sys.stderr)
+            logs.tell_end(why)
             self.exit_code = code
         self._helm.stop_now()
 
@@ -355,6 +354,7 @@ class Master:
     def _start_forkserver(self) -> None:
         """Start another; an app that ends its process while it is imported will always do so."""
         if self._crew.forkserver_deaths >= DEATHS_THAT_END and not self._fleet.was_ready:
-            self._give_up(ExitCode.CRASH_LOOP, "the app ended its process while it was imported, again and again")
+            why = "the app ended its process while it was imported, again and again"
+            self._give_up(ExitCode.CRASH_LOOP, f"{why}: run forkworker check to see what ends it")
         elif self._helm.state is not MasterState.STOPPING:
             self._crew.start_forkserver()

@@ -164,7 +164,7 @@ class Nursery:
             child.close()
             return
         if status == ExitCode.CONFIGURATION and not self._fleet.was_ready:
-            self._give_up(ExitCode.CONFIGURATION, f"{child} could not load the app: see its error above")
+            self._give_up(ExitCode.CONFIGURATION, f"{child} could not load the app: mend what its error above tells")
         self._fleet.unrestored[child.pid] = child
         self._report_gone(child.pid)
         if not was_told_to_stop or status != 0:

@@ -362,6 +362,16 @@ def test_log_may_be_json_a_line_each(daemon: MakeDaemon, redis: redispy.Redis) -
     assert any(jid in str(line) for line in lines)
 
 
+def test_log_of_a_boot_that_fails_is_json_a_line_each(daemon: MakeDaemon) -> None:
+    tree = daemon(app="no_such_module", start=False, arguments=["--log-format", "json"])
+    tree.start()
+    assert tree.wait_exit(20) == CONFIGURATION
+    lines = [json.loads(line) for line in tree.log().splitlines()]
+    assert all(line["message"] for line in lines)
+    assert any("no_such_module" in line["message"] for line in lines if line["level"] == "CRITICAL")
+    assert not any(line.get("traceback") == "" for line in lines)
+
+
 def test_a_folder_may_have_any_name(daemon: MakeDaemon, redis: redispy.Redis, records: Records) -> None:
     """It gives the tag, which stands in titles, in the log and in Redis."""
     tree = daemon(children=1, start=False)

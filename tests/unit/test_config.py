@@ -128,6 +128,12 @@ def test_every_option_is_a_field_of_settings() -> None:
     assert {option.field for option in config.OPTIONS} <= set(Settings.__slots__)
 
 
+def test_queues_can_be_written_as_in_the_variable(tmp_path: Path) -> None:
+    write(tmp_path, 'queues = "high,6  low"')
+
+    assert config.load({}, {}, tmp_path).queues == (Queue("high", 6), Queue("low", 1))
+
+
 def test_queues_can_be_written_as_in_sidekiqs_yaml(tmp_path: Path) -> None:
     write(tmp_path, 'queues = [["high", 6], "low", ["default"]]')
 
@@ -227,7 +233,7 @@ def test_a_wrong_flag_or_variable_is_named(
         ('preload = "false"', "preload: must be true or false, not text"),
         ("app = 5", "app: must be text in quotes, not a number"),
         ('app = ["a", 5]', "app: must be text in quotes, not a number"),
-        ('queues = "default"', 'queues: must be a list such as ["high,6", "default"], not text'),
+        ("queues = 1", 'queues: must be a list such as ["high,6", "default"], not a number'),
         ("queues = []", "queues: queues is empty: name at least one queue"),
         ("queues = [5]", 'queues: each queue must be "NAME", "NAME,WEIGHT" or ["NAME", WEIGHT]'),
         ('queues = [["a", true]]', "queues: each queue must be"),

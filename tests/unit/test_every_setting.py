@@ -74,7 +74,7 @@ KINDS: dict[values.Kind, tuple[list[Sample], list[str], list[str]]] = {
             Sample("c,3", '[["c", 3]]', (Queue("c", 3),)),
         ],
         ["a/b", "a,x", "a,0", "a,-1", "a,", ",3", "ä"],
-        ['"a"', "5", "[5]", "[]", '[["a", 0]]', '[["a", true]]', '["a", "a"]', '["a b"]'],
+        ['"a,0"', "5", "[5]", "[]", '[["a", 0]]', '[["a", true]]', '["a", "a"]', '["a b"]'],
     ),
     values.PLACE: (
         quoted(":8080", "localhost:8081", "unix:/run/health.sock"),
