@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from forkworker.store.overview import Orphan, QueueSize
     from forkworker.store.server import Server
 
-#: a live process beats every 5 s, one of Sidekiq's every 10
-BEAT_SECONDS = 10.0
-#: a beat older than that makes us look again, for so long
+#: a beat older than that makes us look again, for so long: ours come every 5 s, those of Sidekiq every 10
 SUSPICIOUS_SECONDS, LOOK_SECONDS = 12.0, 11.0
 #: of processes, queues and names that are told of
 MOST = 2000

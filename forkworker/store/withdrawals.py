@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from forkworker.store import batches, scripts
 from forkworker.wire import keys
@@ -19,7 +19,6 @@ WINDOW = 2000
 
 #: each payload, and the form in which it goes to the dead set, b"" if it is to go for good
 Withdrawal = tuple[bytes, bytes]
-Home = Literal["dead", ""]
 
 
 def from_queue(

@@ -19,7 +19,6 @@ class MasterState(str, Enum):
     RUNNING = "running"
     QUIET = "quiet"
     STOPPING = "stopping"
-    EXITED = "exited"
 
 
 class ChildState(str, Enum):
@@ -37,8 +36,7 @@ _MOVES: dict[Enum, set[Enum]] = {
     MasterState.BOOTING: {MasterState.RUNNING, MasterState.QUIET, MasterState.STOPPING},
     MasterState.RUNNING: {MasterState.QUIET, MasterState.STOPPING},
     MasterState.QUIET: {MasterState.RUNNING, MasterState.STOPPING},
-    MasterState.STOPPING: {MasterState.EXITED},
-    MasterState.EXITED: set(),
+    MasterState.STOPPING: set(),
     ChildState.SPAWNED: {ChildState.READY, ChildState.KILLED, ChildState.GONE},
     ChildState.READY: {ChildState.KILLED, ChildState.GONE},
     ChildState.KILLED: {ChildState.GONE},

@@ -20,7 +20,6 @@ LEGAL: set[tuple[MasterState, MasterState] | tuple[ChildState, ChildState]] = {
     (M.RUNNING, M.STOPPING),
     (M.QUIET, M.RUNNING),
     (M.QUIET, M.STOPPING),
-    (M.STOPPING, M.EXITED),
     (C.SPAWNED, C.READY),
     (C.SPAWNED, C.KILLED),
     (C.SPAWNED, C.GONE),
