@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 from collections import Counter
@@ -26,6 +27,15 @@ MOST_SECONDS = 366 * 86_400
 MOST_BYTES = 2**50
 MOST_JOBS = 10**9
 MOST_TAG_LETTERS = 100
+#: a stop takes no longer than ``timeout`` and this
+STOP_MARGIN_SECONDS = 2.0
+#: what a service manager should wait beyond that
+STOP_SLACK_SECONDS = 5
+
+
+def stop_limit(timeout: float) -> int:
+    """Return for how many seconds a service manager should wait at a stop."""
+    return math.ceil(timeout + STOP_MARGIN_SECONDS) + STOP_SLACK_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ Runs in what becomes the master process, which stays light: no Redis, no threads
 from __future__ import annotations
 
 import faulthandler
-import math
 import os
 from typing import TYPE_CHECKING, Any
 
 from forkworker import config
 from forkworker.cli import output, places
 from forkworker.errors import ConfigurationError
+from forkworker.settings import STOP_MARGIN_SECONDS, stop_limit
 from forkworker.unix import unit
 
 if TYPE_CHECKING:
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
     from forkworker.settings import Settings
 
-#: a stop takes no longer than ``timeout`` and this
-STOP_MARGIN_SECONDS = 2.0
-#: what a service manager should wait beyond that
-STOP_SLACK_SECONDS = 5
 NO_APP = "no app is named, so every job will be unknown: give one with APP, FORKWORKER_APP or the key app"
 
 
@@ -110,7 +106,7 @@ def _warn_of_short_stop(settings: Settings) -> None:
         name, seconds = found
         line = (
             f"{name} is given {seconds:g} s to stop, and may need {needed:g} (timeout, and {STOP_MARGIN_SECONDS:g}): "
-            f"set TimeoutStopSec={math.ceil(needed) + STOP_SLACK_SECONDS} in the unit, or a smaller timeout"
+            f"set TimeoutStopSec={stop_limit(settings.timeout)} in the unit, or a smaller timeout"
         )
         output.complain([line])
 

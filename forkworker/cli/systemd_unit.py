@@ -5,7 +5,6 @@ What it fills in are the lines that somebody who copies the file has to edit; th
 
 from __future__ import annotations
 
-import math
 import os
 import pwd
 import re
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from forkworker import config
 from forkworker.cli import output
-from forkworker.cli.run import STOP_MARGIN_SECONDS, STOP_SLACK_SECONDS, flags
 from forkworker.cli.run import add_arguments as add_run_arguments
+from forkworker.cli.run import flags
 from forkworker.errors import ConfigurationError, ExitCode
+from forkworker.settings import stop_limit
 from forkworker.version import VERSION
 
 if TYPE_CHECKING:
@@ -75,14 +75,13 @@ def _filled(lines: dict[str, str]) -> Callable[[str], str]:
 
 def _lines(args: Namespace, settings: Settings) -> dict[str, str]:
     folder, program = settings.directory, _program()
-    stop_seconds = math.ceil(settings.timeout + STOP_MARGIN_SECONDS) + STOP_SLACK_SECONDS
     is_in_home = any(_is_below(path, _HOMES) for path in (folder, sys.prefix, sys.base_prefix))
     return {
         "WorkingDirectory": folder.replace("%", "%%"),
         "User": _user(args.user, folder),
         "ExecStart": " ".join(map(quoted, [*program, "run", *_words(args)])),
         "ExecReload": " ".join(map(quoted, [*program, "quiet", "--wait"])),
-        "TimeoutStopSec": str(stop_seconds),
+        "TimeoutStopSec": str(stop_limit(settings.timeout)),
         "ProtectHome": "read-only" if is_in_home else "yes",
     }
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from forkworker import config
 from forkworker.doctor.finding import Finding
 from forkworker.errors import ConfigurationError
-from forkworker.settings import Settings
+from forkworker.settings import STOP_MARGIN_SECONDS, Settings, stop_limit
 from forkworker.unix.unit import read_span
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 DIRECTORIES = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system")
 #: systemd's own, if nothing is said
 DEFAULT_STOP_SECONDS = 90.0
-#: what a stop takes beyond the timeout, and what is to be left beyond that
-MARGIN_SECONDS, SLACK_SECONDS = 2.0, 5
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -55,13 +53,13 @@ def find(directories: Iterable[str]) -> Iterator[Unit]:
 def examine(units: Iterable[Unit]) -> Iterator[Finding]:
     """Say what does not fit."""
     for unit in units:
-        needed = unit.timeout + MARGIN_SECONDS
+        needed = unit.timeout + STOP_MARGIN_SECONDS
         if unit.stop_seconds < needed:
             yield Finding(
                 "unit",
                 f"{unit.name} gives forkworker {unit.stop_seconds:g} s to stop, which may need {needed:g} "
                 f"(its timeout is {unit.timeout:g} s): jobs are cut off, and their end is not recorded",
-                f"set TimeoutStopSec={math.ceil(needed) + SLACK_SECONDS} in the unit, or a smaller timeout",
+                f"set TimeoutStopSec={stop_limit(unit.timeout)} in the unit, or a smaller timeout",
             )
         if unit.restart in ("", "no"):
             yield Finding(

@@ -15,8 +15,7 @@ from support.proxy import Proxy
 from support.servers import RedisServer, free_port
 
 from forkworker.cli.main import main
-from forkworker.cli.run import STOP_MARGIN_SECONDS, STOP_SLACK_SECONDS
-from forkworker.doctor import checks, facts, units
+from forkworker.doctor import checks, facts
 from forkworker.doctor.facts import Facts
 from forkworker.store.server import Server
 
@@ -265,10 +264,6 @@ def test_what_cannot_be_broken_here_is_judged_all_the_same(changes: dict[str, An
     assert checks.examine(Facts(server=server, processes=(seen,))) == []
     (finding,) = checks.examine(Facts(**{"server": server, "processes": (seen,), **changes}))
     assert finding.check == check
-
-
-def test_the_doctor_and_run_agree_on_what_a_stop_needs() -> None:
-    assert (units.MARGIN_SECONDS, units.SLACK_SECONDS) == (STOP_MARGIN_SECONDS, STOP_SLACK_SECONDS)
 
 
 def test_a_redis_that_cannot_be_asked_is_no_finding(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
