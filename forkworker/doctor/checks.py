@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forkworker.doctor.finding import Finding
+from forkworker.store import server
 from forkworker.store.connection import CLUSTER
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     Check = Callable[[Facts], Iterator[Finding]]
 
-OLDEST_REDIS = (6, 2)
 MOST_ROUND_TRIP_SECONDS = 0.01
 #: two processes that look at the same instant may differ so much
 MOST_SKEW_SECONDS = 2.0
@@ -51,9 +51,9 @@ def _number(facts: Facts, name: str) -> int:
 
 def _version(facts: Facts) -> Iterator[Finding]:
     version = facts.server.version
-    if version is not None and version < OLDEST_REDIS:
-        told = ".".join(map(str, version))
-        yield Finding("redis version", f"Redis is version {told}; 6.2 is the oldest that does", "upgrade Redis")
+    if version is not None and version < server.OLDEST_REDIS:
+        told, oldest = server.dotted(version), server.dotted(server.OLDEST_REDIS)
+        yield Finding("redis version", f"Redis is version {told}; {oldest} is the oldest that does", "upgrade Redis")
 
 
 def _eviction(facts: Facts) -> Iterator[Finding]:

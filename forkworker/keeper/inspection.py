@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from forkworker.store.connection import Link
     from forkworker.store.server import Server
 
-OLDEST_REDIS = (6, 2)
 _log = logging.getLogger(__name__)
 
 
@@ -45,8 +44,8 @@ def refuse_unfit(found: Server) -> None:
     """Raise StoreUnfit for a server without the commands that are needed, or where they cannot reach all."""
     if found.is_cluster:
         raise StoreUnfit(CLUSTER)
-    if found.version is not None and found.version < OLDEST_REDIS:
-        version, oldest = (".".join(map(str, v)) for v in (found.version, OLDEST_REDIS))
+    if found.version is not None and found.version < server.OLDEST_REDIS:
+        version, oldest = server.dotted(found.version), server.dotted(server.OLDEST_REDIS)
         raise StoreUnfit(f"this Redis is version {version}; forkworker needs {oldest} or newer")
 
 

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from forkworker.store.connection import Link
+
+#: the oldest that has all commands we need
+OLDEST_REDIS = (6, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,11 @@ def info(link: Link) -> dict[str, str]:
     """Return what INFO tells; nothing to a user who may not ask."""
     text = (link.ask("INFO") or b"").decode("utf-8", "replace")
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+def dotted(version: Iterable[int]) -> str:
+    """Return a version as it is written."""
+    return ".".join(map(str, version))
 
 
 def _version(text: str) -> tuple[int, ...] | None:
