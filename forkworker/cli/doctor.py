@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from forkworker import config
-from forkworker.cli import output
+from forkworker.cli import output, reach
 from forkworker.clock import SystemClock
 from forkworker.doctor import checks, facts, units
 from forkworker.errors import ConfigurationError, ExitCode, StoreUnavailable
-from forkworker.settings import DEFAULT_REDIS_URL
 from forkworker.store.connection import Link
 
 if TYPE_CHECKING:
@@ -20,17 +19,15 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the flags of ``doctor``."""
-    parser.add_argument("--redis", metavar="URL", help="the address of Redis, if not the configured one")
-    parser.add_argument("-C", "--config", metavar="FILE", help="the configuration file, which may name the address")
+    reach.add_redis(parser)
     parser.add_argument("--units", action="append", metavar="DIR",
                         help="where to look for systemd units, instead of systemd's own folders")  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def run(args: Namespace) -> int:
     """Print what is wrong: 0 if nothing is, 1 if something is, 2 if Redis could not be asked."""
     try:
-        url = config.lookup_one("redis_url", {"redis_url": args.redis, "config": args.config}) or DEFAULT_REDIS_URL
+        url = reach.address(args)
         findings = _examine(url, args.units or units.DIRECTORIES)
     except ConfigurationError as error:
         return _fail(args, None, "; ".join(error.problems))

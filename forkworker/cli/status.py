@@ -8,12 +8,11 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from forkworker import config
-from forkworker.cli import control, output
+from forkworker.cli import control, output, reach
 from forkworker.cli.output import WIDTH, cell, duration, fit, painted
 from forkworker.cli.rates import Rates
 from forkworker.clock import SystemClock
 from forkworker.errors import ConfigurationError, ExitCode, StoreUnavailable
-from forkworker.settings import DEFAULT_REDIS_URL
 from forkworker.unix.control import ControlError
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def _ask_masters(args: Namespace) -> tuple[list[dict[str, Any]], list[str]]:
 
 def _ask_redis(args: Namespace) -> dict[str, Any]:
     try:
-        url = config.lookup_one("redis_url", {"redis_url": args.redis, "config": args.config}) or DEFAULT_REDIS_URL
+        url = reach.address(args)
     except ConfigurationError as error:
         return {"reachable": False, "address": None, "error": str(error)}
     address = config.public_address(url)
