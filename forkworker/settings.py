@@ -45,6 +45,9 @@ class Queue:
     name: str
     weight: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.name},{self.weight}" if self.weight else self.name
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:

@@ -67,10 +67,9 @@ def _load_apps(args: Namespace) -> list[AppError]:
 
 def _summary(settings: Settings) -> str:
     what = f"loaded {', '.join(settings.apps)}" if settings.apps else NO_APP
-    queues = ", ".join(f"{queue.name},{queue.weight}" if queue.weight else queue.name for queue in settings.queues)
     return (
         f"ok: {what}; {settings.processes} x {settings.concurrency} threads; "
-        f"queues {queues}; {config.public_address(settings.redis_url)}"
+        f"queues {', '.join(map(str, settings.queues))}; {config.public_address(settings.redis_url)}"
     )
 
 

@@ -30,10 +30,9 @@ LEAVE_SECONDS = 5.0
 
 def describe(settings: Settings) -> str:
     """Return what a master was told to do, for the log."""
-    queues = " ".join(f"{queue.name},{queue.weight}" if queue.weight else queue.name for queue in settings.queues)
     return (
-        f"{settings.processes} children of {settings.concurrency} threads, queues {queues}, "
-        f"Redis {config.public_address(settings.redis_url)}"
+        f"{settings.processes} children of {settings.concurrency} threads, "
+        f"queues {' '.join(map(str, settings.queues))}, Redis {config.public_address(settings.redis_url)}"
     )
 
 
