@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """How ``forkworker`` ends, after sysexits.h."""
+    """How ``forkworker`` ends, after sysexits.h; after Ctrl-C as shells have it."""
 
     OK = 0
     FAILURE = 1
@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
     CRASH_LOOP = 70
     REDIS_UNAVAILABLE = 75
     CONFIGURATION = 78
+    INTERRUPTED = 130
 
 
 class ForkworkerError(Exception):

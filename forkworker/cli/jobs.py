@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forkworker.cli import asking, output, reach, words
-from forkworker.cli.progress import INTERRUPTED, Interrupted, Progress
+from forkworker.cli.progress import Interrupted, Progress
 from forkworker.cli.words import WrongWords
 from forkworker.errors import ExitCode
 
@@ -71,13 +71,13 @@ def _move(args: Namespace, here: Inspector) -> int:
         most = _confirmed(args, place, which)
     except Interrupted:
         output.complain(["interrupted: nothing was done"])
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     with Progress(f"{args.action} in {place.key}") as going:
         counted = _Counted(going)
         try:
             tally = _act(args, place, which, most, counted)
         except Interrupted:
-            return _tell(args, place, {"done": counted.done, "gone": None, "refused": None}, INTERRUPTED)
+            return _tell(args, place, {"done": counted.done, "gone": None, "refused": None}, ExitCode.INTERRUPTED)
     missed = args.jid is not None and not tally.done
     code = ExitCode.FAILURE if missed else ExitCode.OK
     return _tell(args, place, {"done": tally.done, "gone": tally.gone, "refused": tally.refused}, code)
@@ -127,7 +127,7 @@ def _tell(args: Namespace, place: Place, tally: dict[str, int | None], code: int
         line += f", {tally['gone']:,} had gone meanwhile"
     if tally["refused"]:
         line += f", {tally['refused']:,} are no jobs and stay where they are"
-    if code != INTERRUPTED and not any(tally.values()) and (there := len(place)):
+    if code != ExitCode.INTERRUPTED and not any(tally.values()) and (there := len(place)):
         line += f": none of {there:,} in {place.key} matches"
-    output.say(f"{line}; interrupted: the rest is as it was" if code == INTERRUPTED else line)
+    output.say(f"{line}; interrupted: the rest is as it was" if code == ExitCode.INTERRUPTED else line)
     return code

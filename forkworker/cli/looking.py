@@ -8,7 +8,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from forkworker.cli import listing, output, processes, words
-from forkworker.cli.progress import INTERRUPTED, Interrupted, Progress
+from forkworker.cli.progress import Interrupted, Progress
 from forkworker.cli.words import RUNNING, WrongWords
 from forkworker.clock import SystemClock
 from forkworker.errors import ExitCode
@@ -101,7 +101,7 @@ def kinds(args: Namespace, here: Inspector) -> int:
 def _end(*, is_whole: bool) -> int:
     if not is_whole:
         output.complain(["interrupted: there may be others"])
-    return ExitCode.OK if is_whole else INTERRUPTED
+    return ExitCode.OK if is_whole else ExitCode.INTERRUPTED
 
 
 def show(args: Namespace, here: Inspector) -> int:
@@ -112,7 +112,7 @@ def show(args: Namespace, here: Inspector) -> int:
             entry = _find(args, here, runs, going)
         except Interrupted:
             output.complain(["interrupted: it may be somewhere else"])
-            return INTERRUPTED
+            return ExitCode.INTERRUPTED
     if entry is None:
         where = f"in {':'.join(args.place)}" if args.place else "anywhere: not waiting, and not running"
         raise WrongWords(f"there is no job {args.jid} {where}")

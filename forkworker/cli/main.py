@@ -8,7 +8,7 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from forkworker.cli import control, health, output, progress, run
+from forkworker.cli import control, health, output, run
 from forkworker.config import without_password
 from forkworker.errors import ConfigurationError, ExitCode, ForkworkerError, StoreUnavailable
 from forkworker.version import VERSION
@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         return ExitCode.FAILURE
     except KeyboardInterrupt:
-        return progress.INTERRUPTED
+        return ExitCode.INTERRUPTED
 
 
 def _hide_passwords(words: Sequence[str]) -> None:

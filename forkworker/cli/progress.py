@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 _AFTER_SECONDS, _EVERY_SECONDS = 0.5, 0.1
 _CLEAR = "\r\x1b[K"
-#: the exit code after Ctrl-C, as shells have it
-INTERRUPTED = 130
 
 
 class Interrupted(Exception):

@@ -23,7 +23,6 @@ PATIENCE_SECONDS = 30.0
 REPLACED_SECONDS = 10.0
 POLL_SECONDS = 0.05
 QUICK_POLL_SECONDS = 0.002
-INTERRUPTED = 130
 
 _clock = SystemClock()
 
@@ -44,7 +43,7 @@ def run(stream: TextIO) -> int:
     except KeyboardInterrupt:
         progress.end()
         progress.say("Interrupted; stopping the daemon.")
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     finally:
         _clean_up(folder, daemon)
     return _tell(report, progress, folder)
