@@ -46,7 +46,7 @@ _SIGNALS = (
     signal.SIGTTIN,
 )
 #: characters of a traceback that fit into a message in any script
-_MOST_TOLD = 16_000
+MOST_TOLD = 16_000
 _log = logging.getLogger(__name__)
 
 
@@ -66,7 +66,7 @@ def run(settings: Settings, slot: int, channel: Channel, board: Board) -> ExitCo
 def _fail(channel: Channel, error: BaseException) -> ExitCode:
     is_the_apps = isinstance(error, apploader.AppError)
     trace = error.traceback if isinstance(error, apploader.AppError) else traceback.format_exc()
-    channel.send("failed", reason=(str(error) or repr(error))[:2000], traceback=trace[-_MOST_TOLD:])
+    channel.send("failed", reason=(str(error) or repr(error))[:2000], traceback=trace[-MOST_TOLD:])
     return ExitCode.CONFIGURATION if is_the_apps else ExitCode.FAILURE
 
 

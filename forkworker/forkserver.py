@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ADOPTION_CHECK_SECONDS = 0.0005
-#: characters of a traceback that fit into a message in any script
-MOST_TOLD = 16_000
 _log = logging.getLogger("forkworker.forkserver")
 
 
@@ -97,7 +95,7 @@ class ForkServer:
                     for app in settings.apps:
                         apploader.load_app(app, settings.directory, settings.apps_source)
         except apploader.AppError as error:
-            self._channel.send("failed", reason=str(error)[:2000], traceback=error.traceback[-MOST_TOLD:])
+            self._channel.send("failed", reason=str(error)[:2000], traceback=error.traceback[-child.MOST_TOLD :])
             return
         for line in leftovers.lines():
             _log.warning("%s", line)
