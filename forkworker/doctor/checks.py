@@ -158,7 +158,7 @@ def _silence(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 "silence",
                 f"{seen.identity} has shown no sign of life for {seen.age:.0f} s",
-                "is its host, or its keeper, in trouble? After its lease (60 s) other masters take its jobs over",
+                "is its host, or its keeper, in trouble? After its lease (60 s by default) others take its jobs over",
             )
 
 
@@ -179,7 +179,7 @@ def _orphans(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "orphans",
             f"{identity} shows no sign of life, and has {_jobs(size)} in its hands",
-            "any running master puts them back within its lease (60 s): if none runs, start one",
+            "any running master puts them back within its lease (60 s by default): if none runs, start one",
         )
 
 

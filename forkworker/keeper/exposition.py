@@ -97,8 +97,8 @@ def _children(settings: Settings, sight: Sight, now: float) -> Iterator[str]:
     yield from _gauge("children_wanted", "Children that the master keeps.", Sample(settings.processes))
     yield from _gauge("threads", "Threads for jobs.", Sample(len(children) * settings.concurrency))
     yield from _gauge("threads_busy", "Threads that run a job.", Sample(sum(child.busy for child in children)))
-    age = Sample(_oldest_beat(children, now))
-    yield from _gauge("oldest_beat_age_seconds", "Age of the oldest beat of a child; its lease ends at 60.", age)
+    told = f"Age of the oldest beat of a child; its lease ends at {settings.lease:g}."
+    yield from _gauge("oldest_beat_age_seconds", told, Sample(_oldest_beat(children, now)))
 
 
 def _oldest_beat(children: Iterable[ChildSight], now: float) -> float:
