@@ -34,7 +34,7 @@ MOVED = "the sentinels name another master by now"
 _clock = SystemClock()
 
 
-class Place(NamedTuple):
+class Endpoint(NamedTuple):
     """Where a server listens."""
 
     host: str
@@ -48,7 +48,7 @@ class _Answer(NamedTuple):
     """What one sentinel says; the newest configuration has the highest version (Redis' config-epoch)."""
 
     version: int
-    master: Place
+    master: Endpoint
 
 
 class Sentinels:
@@ -58,25 +58,25 @@ class Sentinels:
         self._service = address.group(url).service
         self._url = url
         #: with the process they are for: what a fork has copied may be locked for ever
-        self._clients: tuple[int, dict[Place, redis.Redis]] = 0, {}
-        self._left_out_until: dict[Place, float] = {}
+        self._clients: tuple[int, dict[Endpoint, redis.Redis]] = 0, {}
+        self._left_out_until: dict[Endpoint, float] = {}
         #: the last answer, and when it came
-        self._known = 0.0, Place("", 0)
+        self._known = 0.0, Endpoint("", 0)
         self._silent_until = 0.0
 
-    def master(self) -> Place:
+    def master(self) -> Endpoint:
         """Ask where the master is; raises redis.ConnectionError if no sentinel knows."""
         troubles: dict[str, list[str]] = {}
         answers = list(self._ask_all(troubles))
         if not answers:
             self._silent_until = _clock.monotonic() + _LEAVE_OUT_SECONDS
-            told = "; ".join(f"{', '.join(places)}: {trouble}" for trouble, places in troubles.items())
+            told = "; ".join(f"{', '.join(endpoints)}: {trouble}" for trouble, endpoints in troubles.items())
             raise redis.ConnectionError(f"no sentinel names a master {self._service!r}: {told}")
         master = max(answers, key=lambda answer: answer.version).master
         self._known = _clock.monotonic(), master
         return master
 
-    def name_another(self, than: Place) -> bool:
+    def name_another(self, than: Endpoint) -> bool:
         """Whether the master is known to be another one, by an answer that is not old; nobody answers: it is not."""
         now = _clock.monotonic()
         try:
@@ -94,15 +94,15 @@ class Sentinels:
     def _ask_all(self, troubles: dict[str, list[str]]) -> Iterator[_Answer]:
         now = _clock.monotonic()
         clients = self._own_clients()
-        willing = [place for place in clients if now >= self._left_out_until.get(place, 0.0)]
-        for place in willing or clients:
+        willing = [endpoint for endpoint in clients if now >= self._left_out_until.get(endpoint, 0.0)]
+        for endpoint in willing or clients:
             try:
-                yield self._ask(clients[place])
+                yield self._ask(clients[endpoint])
             except (redis.RedisError, OSError, ValueError) as error:
-                troubles.setdefault(str(error), []).append(str(place))
-                self._left_out_until[place] = now + _LEAVE_OUT_SECONDS
+                troubles.setdefault(str(error), []).append(str(endpoint))
+                self._left_out_until[endpoint] = now + _LEAVE_OUT_SECONDS
 
-    def _own_clients(self) -> dict[Place, redis.Redis]:
+    def _own_clients(self) -> dict[Endpoint, redis.Redis]:
         me = os.getpid()
         if self._clients[0] != me:
             self._clients = me, dict(_clients(self._url))
@@ -118,7 +118,7 @@ class Sentinels:
         if named is None:
             raise ValueError(f"it knows no master {self._service!r}")
         host, port = named
-        return _Answer(_version(told), Place(host.decode(), int(port)))
+        return _Answer(_version(told), Endpoint(host.decode(), int(port)))
 
 
 def _version(told: Any) -> int:
@@ -127,7 +127,7 @@ def _version(told: Any) -> int:
     return int(pairs.get(b"config-epoch", 0))
 
 
-def _clients(url: str) -> Iterator[tuple[Place, redis.Redis]]:
+def _clients(url: str) -> Iterator[tuple[Endpoint, redis.Redis]]:
     """Return a client of each sentinel, with the TLS of the master and a login of their own."""
     group, told = address.group(url), address.options(url)
     of_master = parse_url(group.master)
@@ -139,9 +139,9 @@ def _clients(url: str) -> Iterator[tuple[Place, redis.Redis]]:
         "socket_connect_timeout": _ANSWER_SECONDS,
         "retry": Retry(NoBackoff(), 0),
     }
-    for place in group.sentinels:
-        pool = ConnectionPool(protocol=2, host=place[0], port=place[1], **options)
-        yield Place(*place), redis.Redis(connection_pool=pool)
+    for endpoint in group.sentinels:
+        pool = ConnectionPool(protocol=2, host=endpoint[0], port=endpoint[1], **options)
+        yield Endpoint(*endpoint), redis.Redis(connection_pool=pool)
 
 
 #: all connections of a process to one address share what they are told, and so lead to one master
@@ -177,7 +177,7 @@ class MasterConnection(Connection):
 
     def has_moved(self) -> bool:
         """Whether this connection stands, and the master is another server by now."""
-        return self._sock is not None and self._sentinels.name_another(Place(self.host, self.port))
+        return self._sock is not None and self._sentinels.name_another(Endpoint(self.host, self.port))
 
     def connect(self) -> None:
         """Connect to the master; again if it has moved."""

@@ -16,7 +16,7 @@ from support.waiting import wait_until
 from forkworker.errors import PushFailed, PushInDoubt, StoreUnavailable
 from forkworker.store import queues, sentinels
 from forkworker.store.connection import Link, make_client
-from forkworker.store.sentinels import LOOK_SECONDS, Place, Sentinels
+from forkworker.store.sentinels import LOOK_SECONDS, Endpoint, Sentinels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,7 +83,7 @@ def test_the_newest_configuration_is_believed(
     old, new = server(), server()
     stale, fresh = sentinel(old, epoch=3), sentinel(new, epoch=4)
     for places in ((stale, fresh), (fresh, stale)):
-        assert Sentinels(address(*places)).master() == Place(HOST, new.port)
+        assert Sentinels(address(*places)).master() == Endpoint(HOST, new.port)
 
 
 def test_dead_sentinels_are_passed_over_and_do_not_cost_time_each_time(
@@ -96,7 +96,7 @@ def test_dead_sentinels_are_passed_over_and_do_not_cost_time_each_time(
     took = []
     for _ in range(3):
         began = time.monotonic()
-        assert asked.master() == Place(HOST, master.port)
+        assert asked.master() == Endpoint(HOST, master.port)
         took.append(time.monotonic() - began)
     assert max(took[1:]) < sentinels._ANSWER_SECONDS <= took[0]
     frozen.send(SIGCONT)
@@ -191,11 +191,11 @@ def test_a_frozen_master_holds_up_no_new_connection_once_another_is_named(
     asked = link._pool.connection_kwargs["sentinels"]
     master = asked.master
 
-    def answer_and_move() -> Place:
+    def answer_and_move() -> Endpoint:
         place = master()
         while moving:
             moving.pop()()
-        return Place(*place)
+        return Endpoint(*place)
 
     asked.master = answer_and_move
     began = time.monotonic()
