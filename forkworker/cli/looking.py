@@ -13,6 +13,7 @@ from forkworker.cli.words import RUNNING, WrongWords
 from forkworker.clock import SystemClock
 from forkworker.errors import ExitCode
 from forkworker.inspect import Entry, Kinds, Queue
+from forkworker.store.processes import SILENT_SECONDS
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -75,7 +76,7 @@ def _doubt(here: Inspector, identities: set[str]) -> None:
     silent = [p.identity for p in here.processes() if p.identity in identities and processes.is_silent(p, now)]
     if silent:
         more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
-        since = f"no beat for {processes.SILENT_SECONDS:.0f} s, see forkworker doctor"
+        since = f"no beat for {SILENT_SECONDS:.0f} s, see forkworker doctor"
         output.complain([f"{silent[0]}{more} may not run these any more: {since}"])
 
 

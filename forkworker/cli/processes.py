@@ -8,6 +8,7 @@ from forkworker.cli import output, reach
 from forkworker.cli.output import cell, duration, painted
 from forkworker.clock import SystemClock
 from forkworker.errors import ExitCode, ForkworkerError
+from forkworker.store.processes import SILENT_SECONDS
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     from forkworker.inspect import Process
 
-#: those of ours beat every 5 s, Sidekiq's every 10
-SILENT_SECONDS = 12.0
 ACTIONS = {"quiet": "takes no jobs any more", "stop": "stops", "stacks": "writes its stacks to its log"}
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from forkworker.clock import sleep
 from forkworker.errors import MalformedPayload
 from forkworker.store import orphans, overview, paused, server
+from forkworker.store.processes import SILENT_SECONDS
 from forkworker.wire import keys, payload
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from forkworker.store.overview import Orphan, QueueSize
     from forkworker.store.server import Server
 
-#: a beat older than that makes us look again, for so long: ours come every 5 s, those of Sidekiq every 10
-SUSPICIOUS_SECONDS, LOOK_SECONDS = 12.0, 11.0
+#: for so long we look again at those that seem silent
+LOOK_SECONDS = 11.0
 #: of processes, queues and names that are told of
 MOST = 2000
 UNKNOWN_JOB = "forkworker.errors.UnknownJob"
@@ -72,7 +73,7 @@ class Seen:
     @property
     def is_alive(self) -> bool:
         """Whether it beats."""
-        return self.was_slow or self.age <= SUSPICIOUS_SECONDS
+        return self.was_slow or self.age <= SILENT_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

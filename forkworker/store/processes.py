@@ -21,6 +21,8 @@ SIGNAL_SECONDS = 60
 FIELDS = ("info", "busy", "beat", "quiet", "rss", "rtt_us", "concurrency")
 #: Sidekiq keeps a beat so long; readers take a process without one for dead
 BEAT_SECONDS = 60
+#: a process whose last beat is older may have gone: ours beat every 5 s, those of Sidekiq every 10
+SILENT_SECONDS = 12.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
