@@ -88,8 +88,10 @@ def test_a_job_for_an_idle_child_costs_three_commands(daemon: MakeDaemon, redis:
     tree.stop()
 
 
-@pytest.mark.parametrize("concurrency", [1, 5, 25])
-def test_a_full_queue_is_worked_off_in_batches(daemon: MakeDaemon, redis: redispy.Redis, concurrency: int) -> None:
+@pytest.mark.parametrize(("concurrency", "most"), [(1, 1.0), (5, 0.5), (25, 0.5)])
+def test_a_full_queue_is_worked_off_in_batches(
+    daemon: MakeDaemon, redis: redispy.Redis, concurrency: int, most: float
+) -> None:
     count = 5000
     payloads.push_many(redis, "noop", [[]] * count)
     tree = daemon(children=1, concurrency=concurrency, start=False)
@@ -100,8 +102,8 @@ def test_a_full_queue_is_worked_off_in_batches(daemon: MakeDaemon, redis: redisp
     given_back = traffic.inner["RPUSH"]
     assert traffic.inner["LREM"] == count + given_back
     assert given_back <= count / 20, "what was read ahead is started in time"
-    # some 6 % on a quiet machine; the busier it is the fewer jobs are ready to go together
-    assert traffic.sent["settle"] + traffic.sent["fetch"] <= count / 2, childs(traffic)
+    # some 6 % on a quiet machine; the busier it is the fewer jobs are ready to go together, least of all with one thread
+    assert traffic.sent["settle"] + traffic.sent["fetch"] <= count * most, childs(traffic)
     tree.stop()
 
 
