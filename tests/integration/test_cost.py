@@ -102,7 +102,7 @@ def test_a_full_queue_is_worked_off_in_batches(
     given_back = traffic.inner["RPUSH"]
     assert traffic.inner["LREM"] == count + given_back
     assert given_back <= count / 20, "what was read ahead is started in time"
-    # some 6 % on a quiet machine; the busier it is the fewer jobs are ready to go together, least of all with one thread
+    # some 6 % on a quiet machine; the busier it is the fewer jobs are ready to go together, with one thread least
     assert traffic.sent["settle"] + traffic.sent["fetch"] <= count * most, childs(traffic)
     tree.stop()
 
