@@ -47,9 +47,17 @@ def server(stack: ExitStack) -> Callable[..., Replica]:
         new.start()
         if of:
             wait_until(lambda: new.client().execute_command("ROLE")[3] == b"connected", 10)
+            wait_until(lambda: new.port in online(of), 10)  # before that it confirms nothing
         return new
 
     return start
+
+
+def online(master: Replica) -> set[int]:
+    """Return the ports of the replicas that a master counts on."""
+    told = master.client().info("replication")
+    replicas = [told[f"slave{number}"] for number in range(told["connected_slaves"])]
+    return {int(replica["port"]) for replica in replicas if replica["state"] == "online"}
 
 
 @pytest.fixture
